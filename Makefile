@@ -1,0 +1,61 @@
+# `make` builds bin/turnwarden; `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+# The version has one home, the git tag. Everything below ends in --version, in
+# turnwarden_build_info and in the packages, and depends on the commit alone, so
+# that two builds of it are the same bytes.
+VERSION  ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v*' --dirty 2>/dev/null)),0.1.0-dev)
+REVISION := $(or $(shell git rev-parse --verify --quiet HEAD 2>/dev/null),unknown)
+BRANCH   := $(or $(shell git symbolic-ref --short --quiet HEAD 2>/dev/null),unknown)
+DATE     := $(or $(shell git log -1 --format=%cI 2>/dev/null),unknown)
+INFO     := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(INFO).Version=$(VERSION) -X $(INFO).Revision=$(REVISION) -X $(INFO).Branch=$(BRANCH) -X $(INFO).BuildDate=$(DATE)
+
+# Linters find different things in different versions, so this one is pinned. It
+# is no tool of go.mod because its dependencies would come along there.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+.PHONY: build deps demo test lint bench fuzz generate help
+
+build: ## build bin/turnwarden, one static binary
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
+
+deps: ## install what the demo and the tests run against (only what is missing)
+	@deploy/deps.sh
+
+demo: deps build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by itself
+	bash deploy/demo.sh
+
+test: deps ## run all tests with the race detector, on the real parts
+	go vet ./...
+	CGO_ENABLED=1 TURNWARDEN_REQUIRE_REAL=1 go test -race -timeout 20m ./...
+
+lint: $(GOLANGCI) ## check the house style (.golangci.yml)
+	$(GOLANGCI) run
+
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION) into bin/ (once; some minutes)"
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/golangci-lint $@
+
+bench: deps ## run the benchmarks; BENCH=regexp chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# Go fuzzes one function of one package at a time.
+fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
+		echo "$$dir $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null; \
+	done
+
+generate: ## rewrite the generated files (docs, dashboards)
+	go generate ./...
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs what turnwarden's demo and tests run against: coturn, ZooKeeper,
+# Prometheus and small tools. Says what is missing, installs only that, and leaves
+# no service running. With everything in place it needs no root and changes nothing.
+set -euo pipefail
+
+# Administrators' directories, where ip lives, are not in everybody's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# What is needed (programs, and files by absolute path), by the Debian package
+# that has it. gcc and libc6-dev are for the race detector.
+needs='
+coturn               turnserver turnadmin turnutils_uclient
+default-jre-headless java
+libzookeeper-java    /usr/share/java/zookeeper.jar
+libslf4j-java        /usr/share/java/slf4j-api.jar /usr/share/java/slf4j-simple.jar
+prometheus           prometheus promtool
+sqlite3              sqlite3
+iproute2             ip ss
+curl                 curl
+gcc                  gcc
+libc6-dev            /usr/include/stdlib.h
+'
+
+packages=() missing=()
+while read -r package things; do
+	[[ $package ]] || continue
+	lacking=()
+	for thing in $things; do
+		if [[ $thing == /* ]]; then
+			[[ -e $thing ]] || lacking+=("$thing")
+		else
+			command -v "$thing" >/dev/null || lacking+=("$thing")
+		fi
+	done
+	if ((${#lacking[@]})); then
+		packages+=("$package")
+		missing+=("  $package (for ${lacking[*]})")
+	fi
+done <<<"$needs"
+
+((${#packages[@]})) || exit 0
+
+echo 'These packages are missing:'
+printf '%s\n' "${missing[@]}"
+
+if ! command -v apt-get >/dev/null; then
+	echo 'There is no apt here: install what is named in brackets with the package manager of this system, then try again.' >&2
+	exit 1
+fi
+if ((EUID != 0)); then
+	echo 'Installing them takes root. Run: sudo make deps' >&2
+	echo "or, which starts coturn and Prometheus too: sudo apt-get install --no-install-recommends ${packages[*]}" >&2
+	exit 1
+fi
+echo 'Installing them with apt-get; no service is started.'
+
+# Debian starts a service as it is installed, unless policy-rc.d says 101. An
+# administrator's own policy stays as it is.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 130' INT TERM HUP
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt=(apt-get -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${packages[@]}")
+# The lists may be absent (as in an image) or older than what the mirror still has.
+"${apt[@]}" --simulate >/dev/null 2>&1 || apt-get update
+"${apt[@]}" || { apt-get update && "${apt[@]}"; }
+
+# Nor are they to start with the next boot.
+for service in coturn prometheus; do
+	if [[ " ${packages[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
+		systemctl disable --quiet "$service.service"
+	fi
+done
