@@ -1,0 +1,127 @@
+package realtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Prometheus is a real Prometheus with an empty database.
+type Prometheus struct {
+	URL string // of its web interface, without a slash at the end
+
+	client http.Client
+}
+
+// Sample is one series of the answer to a query.
+type Sample struct {
+	Labels map[string]string // __name__ among them
+	Value  float64
+}
+
+// StartPrometheus starts a Prometheus with the given configuration file and
+// returns once it is ready. It ends with the test.
+func StartPrometheus(t testing.TB, config string) *Prometheus {
+	t.Helper()
+	Require(t, "prometheus")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := Loopback(t)
+	addr := net.JoinHostPort(ip, strconv.Itoa(FreePort(t, ip)))
+	cmd := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+addr, "--log.level=warn")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		// Pdeathsig fires when the thread that started the child ends, so the
+		// thread is kept until the child is gone (golang/go#27505).
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		defer func() { _ = log.Close() }()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatalf("start prometheus: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // its database is thrown away
+		<-exited
+	})
+	p := &Prometheus{
+		URL: "http://" + addr,
+		// A connection that is kept would look like a leaked goroutine.
+		client: http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second},
+	}
+	Eventually(t, 30*time.Second, func() error {
+		select {
+		case <-exited:
+			out, _ := os.ReadFile(log.Name())
+			t.Fatalf("prometheus ended at once: %v\n%s", cmd.ProcessState, out)
+		default:
+		}
+		answer, err := p.client.Get(p.URL + "/-/ready")
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s/-/ready says %s", p.URL, answer.Status)
+		}
+		return nil
+	})
+	return p
+}
+
+// Query returns what an expression that yields an instant vector is now.
+func (p *Prometheus) Query(t testing.TB, promql string) []Sample {
+	t.Helper()
+	response, err := p.client.Get(p.URL + "/api/v1/query?" + url.Values{"query": {promql}}.Encode())
+	if err != nil {
+		t.Fatalf("query %s: %v", promql, err)
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Status, Error string
+		Data          struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any // Unix time, and the value as a string: JSON has no NaN
+			}
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Status != "success" {
+		t.Fatalf("query %s: %s %s %v", promql, response.Status, answer.Error, err)
+	}
+	var samples []Sample
+	for _, r := range answer.Data.Result {
+		value, err := strconv.ParseFloat(fmt.Sprint(r.Value[1]), 64)
+		if err != nil {
+			t.Fatalf("query %s: %v", promql, err)
+		}
+		samples = append(samples, Sample{r.Metric, value})
+	}
+	return samples
+}
