@@ -1,0 +1,192 @@
+package coturn
+
+import (
+	"bytes"
+	"log/slog"
+)
+
+// Kind says what a log line of turnserver reports.
+type Kind uint8
+
+// Those that clients cause come last: see PerClient.
+const (
+	KindOther          Kind = iota
+	KindListening           // a listener is open
+	KindSession             // something else about one client
+	KindNew                 // an allocation was made
+	KindRefreshed           // an allocation was refreshed, or given up with lifetime 0
+	KindDeleted             // an allocation ended
+	KindClosed              // a 5-tuple ended, with an allocation or without
+	KindUsage               // client traffic since the last such line of the session
+	KindPeerUsage           // relayed payload since the last such line of the session
+	KindRefused             // an answer with an error code
+	KindChallenge           // the 401 that a client gets first, to learn realm and nonce
+	KindUnknownUser         // no such user; also when the userdb cannot be read
+	KindWrongPassword       // the message integrity does not fit
+	KindWrongUsername       // a name with characters that coturn refuses
+	KindPortsExhausted      // no free relay port: the client gets a 508
+	KindBindFailed          // a port could not be bound: 65,535 lines per Allocate if the relay address is wrong
+
+	kinds // how many there are
+)
+
+// PerClient reports that clients decide how many such lines there are: count
+// them, and log them at debug only.
+func (k Kind) PerClient() bool { return k > KindListening }
+
+// Line is what one line of turnserver's log says. It is no evidence: up to
+// coturn 4.7 anybody can send a USERNAME with a newline and a whole line after
+// it, and no parser can tell that line from a true one. So
+//   - no line alone may restart, unlist or revoke anything;
+//   - what is counted from lines is bounded, and compared with what clients
+//     cannot write: the CLI and the relay sockets;
+//   - Message is escaped wherever it is printed.
+type Line struct {
+	Level   slog.Level // Info where the line names none
+	Message []byte     // without the prefix; part of the line that was parsed
+	Kind    Kind
+	Session uint64 // 0 if the line names none
+	Code    int    // of KindRefused and KindChallenge
+	Usage   Usage  // of KindUsage and KindPeerUsage
+}
+
+// Usage counts what was received from one side of a session and sent to it.
+type Usage struct {
+	ReceivedPackets, ReceivedBytes, SentPackets, SentBytes uint64
+}
+
+// ParseLine reads one line, with or without its line end, of any coturn from
+// 4.5 to 4.17. It allocates nothing, because turnserver stops serving when its
+// lines are not taken off the pipe, and can write 60,000 of them a second.
+func ParseLine(line []byte) Line {
+	message, level, ok := cutPrefix(bytes.TrimRight(line, "\r\n"))
+	l := Line{Level: level, Message: message}
+	if ok {
+		l.classify()
+	}
+	return l
+}
+
+func (l *Line) classify() {
+	text := l.Message
+	if id, rest, ok := cutSession(text); ok {
+		l.Session, l.Kind, text = id, KindSession, rest
+		if l.classifySession(rest) {
+			return
+		}
+	}
+	switch {
+	case hasPrefix(text, "Trying to bind fd ") && contains(text, ": errno="):
+		l.Kind = KindBindFailed
+	case hasPrefix(text, "check_stun_auth: "):
+		l.classifyAuth(text[len("check_stun_auth: "):])
+	case hasPrefix(text, "create_relay_ioa_sockets: no available ports"):
+		l.Kind = KindPortsExhausted
+	case hasPrefix(text, "A peer IP ") && contains(text, " denied in the range: "):
+		l.Kind = KindSession
+	case hasPrefix(text, "IPv4. "), hasPrefix(text, "IPv6. "):
+		switch text = text[len("IPv4. "):]; {
+		case hasPrefix(text, "Local "), hasPrefix(text, "tcp or tls connected to: "):
+			l.Kind = KindSession
+		case contains(text, " listener opened on"):
+			l.Kind = KindListening
+		}
+	}
+}
+
+func (l *Line) classifyAuth(text []byte) {
+	switch {
+	case hasPrefix(text, "Cannot find credentials of user <"):
+		l.Kind = KindUnknownUser
+	case hasPrefix(text, "user ") && hasSuffix(text, " credentials are incorrect"):
+		l.Kind = KindWrongPassword
+	case hasPrefix(text, "wrong username: "):
+		l.Kind = KindWrongUsername
+	}
+}
+
+// classifySession knows what follows "session 000000000000000001: ". Numbers
+// are looked for from the right, where clients do not write.
+func (l *Line) classifySession(text []byte) bool {
+	kind := KindOther
+	switch {
+	case hasPrefix(text, "realm <"), hasPrefix(text, "origin <"):
+		kind = l.answer(text)
+	case hasPrefix(text, "usage: realm=<"):
+		kind = l.usage(text, KindUsage)
+	case hasPrefix(text, "peer usage: realm=<"):
+		kind = l.usage(text, KindPeerUsage)
+	case hasPrefix(text, "new, realm=<") && hasLifetime(text):
+		kind = KindNew
+	case hasPrefix(text, "refreshed, realm=<") && hasLifetime(text):
+		kind = KindRefreshed
+	case hasPrefix(text, "delete: realm=<") && hasSuffix(text, ">"):
+		kind = KindDeleted
+	case hasPrefix(text, "closed (") && contains(text, ", reason: "):
+		kind = KindClosed
+	}
+	if kind == KindOther {
+		return false
+	}
+	l.Kind = kind
+	return true
+}
+
+// answer reads "… user <…>: incoming packet message processed, error 486: …".
+// The same error is logged for "packet ALLOCATE" too if the method was
+// recognised: only the "message" line is always there.
+func (l *Line) answer(text []byte) Kind {
+	const packet = ">: incoming packet message processed, error "
+	i := bytes.LastIndex(text, []byte(packet))
+	if i < 0 {
+		return KindSession
+	}
+	code := text[i+len(packet):]
+	if !like(code, "000: ") || code[0] < '3' || code[0] > '6' { // RFC 8489 section 14.8
+		return KindSession
+	}
+	l.Code = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
+	if l.Code == 401 && hasSuffix(text[:i], " user <") {
+		return KindChallenge
+	}
+	return KindRefused
+}
+
+// usage reads "…, rp=61, rb=6420, sp=61, sb=6124".
+func (l *Line) usage(text []byte, kind Kind) Kind {
+	i := bytes.LastIndex(text, []byte(">, rp="))
+	if i < 0 {
+		return KindSession
+	}
+	var u Usage
+	rest, ok := text[i+1:], true
+	for _, field := range [...]struct {
+		name  string
+		value *uint64
+	}{
+		{", rp=", &u.ReceivedPackets}, {", rb=", &u.ReceivedBytes}, {", sp=", &u.SentPackets}, {", sb=", &u.SentBytes},
+	} {
+		if !hasPrefix(rest, field.name) {
+			return KindSession
+		}
+		if *field.value, rest, ok = cutNumber(rest[len(field.name):]); !ok {
+			return KindSession
+		}
+	}
+	if len(rest) != 0 {
+		return KindSession
+	}
+	l.Usage = u
+	return kind
+}
+
+// hasLifetime wants ">, lifetime=600", which may be followed by ", cipher=…".
+func hasLifetime(text []byte) bool {
+	const lifetime = ">, lifetime="
+	i := bytes.LastIndex(text, []byte(lifetime))
+	if i < 0 {
+		return false
+	}
+	_, rest, ok := cutNumber(text[i+len(lifetime):])
+	return ok && (len(rest) == 0 || hasPrefix(rest, ", cipher="))
+}

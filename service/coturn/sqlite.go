@@ -1,0 +1,125 @@
+package coturn
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" // RFC 8489 section 9.2.2 defines the long-term key with it.
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// busyTimeout is how long sqlite3 waits for a lock; coturn's own driver does
+// not wait at all.
+const busyTimeout = 3 * time.Second
+
+// SQLite stores users by writing coturn's own row with the sqlite3 program, SQL
+// on its stdin: no password and no key is ever in an argument list. A running
+// turnserver sees the row at its next request.
+type SQLite struct{ db UserDB }
+
+// NewSQLite returns the store of db's users that needs no turnadmin.
+func NewSQLite(db UserDB) *SQLite { return &SQLite{db: db} }
+
+// Put stores a user, or replaces the password of one.
+func (s *SQLite) Put(ctx context.Context, username, password string) error {
+	if err := checkUser(username, password); err != nil {
+		return err
+	}
+	key := s.db.key(username, password)
+	insert := fmt.Sprintf("INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (%s, %s, '%s');", quote(s.db.Realm), quote(username), key)
+	if err := s.change(ctx, insert, username, key); err != nil {
+		return fmt.Errorf("store user %s: %w", username, err)
+	}
+	return nil
+}
+
+// Delete removes a user; it is no error if there is none.
+func (s *SQLite) Delete(ctx context.Context, username string) error {
+	if err := checkWord("username", username); err != nil {
+		return err
+	}
+	if err := s.change(ctx, "DELETE "+s.db.row(username), username); err != nil {
+		return fmt.Errorf("delete user %s: %w", username, err)
+	}
+	return nil
+}
+
+// change runs the statement and reads the user's keys back.
+func (s *SQLite) change(ctx context.Context, statement, username string, want ...string) error {
+	keys, err := s.db.sql(ctx, statement+"SELECT hmackey "+s.db.row(username))
+	if err != nil {
+		return s.db.explain(ctx, err)
+	}
+	if !slices.Equal(keys, want) {
+		return errUnchanged
+	}
+	return nil
+}
+
+// List returns the names of all users of the realm.
+func (s *SQLite) List(ctx context.Context) ([]string, error) { return s.db.list(ctx) }
+
+// errUnchanged is what reading back found, whatever the writer claimed. A full
+// disk is the one cause that a look at the database does not show.
+var errUnchanged = errors.New("the userdb does not show it afterwards: is its disk full?")
+
+func (db UserDB) list(ctx context.Context) ([]string, error) {
+	names, err := db.sql(ctx, fmt.Sprintf("SELECT name FROM turnusers_lt WHERE realm = %s ORDER BY name;", quote(db.Realm)))
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", db.explain(ctx, err))
+	}
+	return names, nil
+}
+
+// key is what turnserver compares instead of the password. A row without one
+// (NULL) crashes coturn 4.6.1 at the first login.
+func (db UserDB) key(username, password string) string {
+	return fmt.Sprintf("%x", md5.Sum([]byte(username+":"+db.Realm+":"+password)))
+}
+
+// row names the one row of a user in an SQL statement.
+func (db UserDB) row(username string) string {
+	return fmt.Sprintf("FROM turnusers_lt WHERE realm = %s AND name = %s;", quote(db.Realm), quote(username))
+}
+
+// sql runs statements as one sqlite3 program and returns the rows they print.
+// Of an error it keeps the first line: the next ones quote the statement, and
+// with it a key.
+func (db UserDB) sql(ctx context.Context, statements string) ([]string, error) {
+	limited, cancel := context.WithTimeout(ctx, programLimit)
+	defer cancel()
+	// mode=rw: a file that is gone must not come back as an empty one. The
+	// init file replaces the ~/.sqliterc of whoever we run as.
+	file := url.URL{Scheme: "file", Path: db.Path, RawQuery: "mode=rw"}
+	cmd := db.command(limited, "sqlite3", "-init", "/dev/null", "-batch", "-bail", "-noheader", file.String())
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(".timeout %d\n%s\n", busyTimeout.Milliseconds(), statements))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if limited.Err() != nil {
+			return nil, fmt.Errorf("sqlite3 was killed: %w", limited.Err())
+		}
+		if said, _, _ := strings.Cut(stderr.String(), "\n"); said != "" {
+			return nil, fmt.Errorf("sqlite3 on %s: %s", db.Path, said)
+		}
+		return nil, fmt.Errorf("sqlite3 on %s: %w", db.Path, err)
+	}
+	if stdout.Len() == 0 {
+		return nil, nil
+	}
+	return strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n"), nil
+}
+
+// quote writes s as an SQL text that no content can break out of.
+func quote(s string) string { return fmt.Sprintf("CAST(x'%x' AS TEXT)", s) }
+
+func checkUser(username, password string) error {
+	if err := checkWord("username", username); err != nil {
+		return err
+	}
+	return checkWord("password", password)
+}
