@@ -1,0 +1,199 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/go-kit/kit/metrics"
+)
+
+// firstDelay is the pause before the second probe of a run; coturn answers 41-57
+// ms after its start. Each next pause is half as long again, up to the interval,
+// so that a server that takes seconds (builds with a wide relay range do) is seen
+// soon after it answers, and one that never does is not hammered.
+const firstDelay = 25 * time.Millisecond
+
+// Config bounds the probing.
+type Config struct {
+	Interval  time.Duration // from the start of one round to that of the next
+	Timeout   time.Duration // of each stage
+	FailAfter int           // failures in a row that end Serving
+}
+
+// Target is a running child.
+type Target struct {
+	Addr   netip.AddrPort
+	PID    int  // tells one run from the next
+	NoSTUN bool // the configuration has no-stun: no Binding is answered
+}
+
+// Node is what a prober has to know of the node it serves. All but RelayFree
+// are needed, and are safe to call from any goroutine.
+type Node struct {
+	Target     func() (Target, bool) // false = no child runs
+	Credential func() (username, password string, ok bool)
+	Owners     func(pid int) error // who else owns the listening port; nil = nobody
+	RelayFree  func() bool         // whether relay ports are free; nil = unknown
+	Notify     func()              // the verdict has changed
+}
+
+// Metrics are the events a prober counts.
+type Metrics struct {
+	Duration metrics.Histogram // seconds of each good round; label transport
+}
+
+// Prober probes one child after another.
+type Prober struct {
+	cfg    Config
+	node   Node
+	logger *slog.Logger
+	m      Metrics
+	kick   chan struct{}
+
+	// Stages, which the tests of the timing replace.
+	binding   func(context.Context, netip.AddrPort) error
+	anonymous func(context.Context, netip.AddrPort) error
+	allocate  func(ctx context.Context, addr netip.AddrPort, username, password string) (Allocation, error)
+
+	mu   sync.Mutex
+	last Result
+}
+
+// New returns a prober that begins with Run.
+func New(cfg Config, node Node, logger *slog.Logger, m Metrics) *Prober {
+	return &Prober{
+		cfg: cfg, node: node, logger: logger, m: m,
+		kick:    make(chan struct{}, 1),
+		binding: Binding, anonymous: Anonymous, allocate: Allocate,
+	}
+}
+
+// Kick tells the prober that the child may have started or ended. It never
+// blocks and costs nothing when neither has happened.
+func (p *Prober) Kick() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Last returns the verdict as it stands.
+func (p *Prober) Last() Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
+}
+
+// Run probes until ctx ends.
+func (p *Prober) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	delay := firstDelay
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.kick:
+			if p.pid() == p.Last().PID {
+				continue
+			}
+		case <-timer.C:
+		}
+		begin := time.Now()
+		wait := p.cfg.Interval
+		if target, ok := p.node.Target(); !ok {
+			p.set(Result{})
+		} else {
+			if target.PID != p.Last().PID {
+				p.set(Result{PID: target.PID, Since: begin})
+				delay = firstDelay
+			}
+			p.probe(ctx, target)
+			switch last := p.Last(); {
+			case p.pid() != target.PID:
+				wait = 0
+			case !last.Served:
+				wait = min(delay, p.cfg.Interval)
+				delay += delay / 2
+			}
+		}
+		// From start to start, so that a hang is noticed within Interval*FailAfter
+		// plus one timeout.
+		timer.Reset(wait - time.Since(begin))
+	}
+}
+
+// probe runs one round and judges it, unless the child has changed meanwhile:
+// then it cuts the round short, because the next run is to be probed at once.
+func (p *Prober) probe(ctx context.Context, t Target) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan round)
+	go func() { done <- p.ask(ctx, t) }()
+	for {
+		select {
+		case <-p.kick:
+			if p.pid() != t.PID {
+				cancel()
+			}
+		case o := <-done:
+			if ctx.Err() == nil && p.pid() == t.PID {
+				p.conclude(o)
+			}
+			return
+		}
+	}
+}
+
+// conclude judges a round, says what follows from it, and keeps the verdict.
+func (p *Prober) conclude(o round) {
+	if reason := p.unfair(o.err); reason != "" {
+		p.logger.Warn("Probe failed for a reason of our own, the TURN server is not judged by it", "reason", reason, "err", o.err)
+		return
+	}
+	before := p.Last()
+	after := before.judge(o, p.cfg.FailAfter)
+	log := p.logger.With("pid", after.PID)
+	switch {
+	case after.Foreign != "" && after.Foreign != before.Foreign:
+		log.Error("Another program owns the TURN server's port, probes are suspended and the node is not offered", "who", after.Foreign)
+	case after.Foreign != "":
+	case o.err != nil && errors.Is(o.err, ErrOpenRelay):
+		log.Error("TURN server relays for anybody, it is not serving", "err", o.err)
+	case o.err != nil && before.Serving && after.Serving:
+		log.Warn("Probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "of", p.cfg.FailAfter)
+	case o.err != nil && before.Serving:
+		log.Error("Probes failed in a row, the TURN server is not serving", "err", o.err, "failures", after.Failures)
+	case o.err != nil:
+		log.Debug("Probe failed, the TURN server is still not serving", "err", o.err, "failures", after.Failures)
+	case !before.Serving && after.Serving:
+		log.Info("TURN server serves", "after", after.At.Sub(after.Since), "failures", before.Failures)
+	case before.Foreign != "" && o.err == nil:
+		log.Info("TURN server owns its port alone again, probes go on")
+	}
+	p.set(after)
+}
+
+// pid is the running child's, 0 without one.
+func (p *Prober) pid() int {
+	if target, ok := p.node.Target(); ok {
+		return target.PID
+	}
+	return 0
+}
+
+// set keeps a verdict and tells when it says something new.
+func (p *Prober) set(r Result) {
+	p.mu.Lock()
+	old, now := p.last, r
+	p.last = r
+	p.mu.Unlock()
+	old.At, old.RTT, now.At, now.RTT = time.Time{}, 0, time.Time{}, 0
+	if old != now {
+		p.node.Notify()
+	}
+}

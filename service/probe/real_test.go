@@ -1,0 +1,126 @@
+package probe_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-kit/kit/metrics/discard"
+
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/realtest"
+)
+
+func TestProber(t *testing.T) {
+	t.Parallel()
+	cfg := probe.Config{Interval: time.Second, Timeout: time.Second, FailAfter: 3}
+	bound := cfg.Interval*time.Duration(cfg.FailAfter) + cfg.Timeout + time.Second
+	s := realtest.StartTurnServer(t, realtest.TurnOptions{})
+	s.AddUser(t, "alice", password)
+
+	var pid atomic.Int64
+	notified := make(chan struct{}, 1)
+	p := probe.New(cfg, probe.Node{
+		Target:     func() (probe.Target, bool) { n := int(pid.Load()); return probe.Target{Addr: s.Addr, PID: n}, n != 0 },
+		Credential: func() (string, string, bool) { return "alice", password, true },
+		Owners:     func(int) error { return nil },
+		Notify: func() {
+			select {
+			case notified <- struct{}{}:
+			default:
+			}
+		},
+	}, slog.New(slog.DiscardHandler), probe.Metrics{Duration: discard.NewHistogram()})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	run := func(n int) {
+		pid.Store(int64(n))
+		p.Kick()
+	}
+	// await waits for a verdict, as its reader does: for the notice of a new one.
+	await := func(what string, limit time.Duration, ok func(probe.Result) bool) {
+		t.Helper()
+		begin, late := time.Now(), time.After(limit)
+		for !ok(p.Last()) {
+			select {
+			case <-notified:
+			case <-late:
+				t.Fatalf("%s: not within %s: %+v", what, limit, p.Last())
+			}
+		}
+		t.Logf("%s: after %s", what, time.Since(begin).Round(time.Millisecond))
+	}
+	serving := func(r probe.Result) bool { return r.PID == s.PID() && r.Serving && r.Authenticated }
+
+	run(s.PID())
+	await("serving", 5*time.Second, serving)
+	s.Pause(t)
+	await("hang noticed", bound, func(r probe.Result) bool { return !r.Serving && r.Stage == probe.StageBind })
+	s.Cont(t)
+	await("serving again", 5*time.Second, serving)
+	s.Kill(t)
+	run(0)
+	await("child gone", time.Second, func(r probe.Result) bool { return r == probe.Result{} })
+	s.Start(t)
+	run(s.PID())
+	await("serving after a restart", 5*time.Second, serving)
+	s.DeleteUser(t, "alice")
+	await("credential refused", bound, func(r probe.Result) bool { return !r.Serving && r.Code == 401 })
+}
+
+// A process that is stopped while it waits must see that it was late.
+func TestOwnDelayIsMeasured(t *testing.T) {
+	t.Parallel()
+	// A server that never answers.
+	conn, err := net.ListenPacket("udp", net.JoinHostPort(realtest.Loopback(t), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "PROBE_HELPER="+conn.LocalAddr().String())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Its datagram says that it waits.
+	if _, _, err := conn.ReadFrom(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2 * helperTimeout)
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	line, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	late, err := time.ParseDuration(strings.TrimSpace(string(line)))
+	if err != nil || late < helperTimeout/2 || late > 5*helperTimeout {
+		t.Errorf("stopped until %s after its deadline: measured %q (%v)", helperTimeout, line, err)
+	}
+}
