@@ -1,0 +1,92 @@
+package credential
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// book is all that is on record. It is a value: a step edits a copy, the copy is
+// saved, and only then it becomes the book that is read.
+type book struct {
+	next uint64
+	// keepUnknown is the wall-clock time before which no user that the book does
+	// not name is deleted; zero when the book was never lost.
+	keepUnknown time.Time
+	gens        []generation
+}
+
+func (b book) clone() book {
+	b.gens = slices.Clone(b.gens)
+	return b
+}
+
+func (b *book) find(state State) *generation {
+	for i := range b.gens {
+		if b.gens[i].State == state {
+			return &b.gens[i]
+		}
+	}
+	return nil
+}
+
+func (b *book) byID(id uint64) *generation {
+	for i := range b.gens {
+		if b.gens[i].ID == id {
+			return &b.gens[i]
+		}
+	}
+	return nil
+}
+
+func (b *book) remove(id uint64) {
+	b.gens = slices.DeleteFunc(b.gens, func(g generation) bool { return g.ID == id })
+}
+
+func (b *book) file(node, realm string) fileState {
+	s := fileState{Version: fileVersion, Node: node, Realm: realm, Next: b.next, KeepUntilMS: millis(b.keepUnknown)}
+	for _, g := range b.gens {
+		s.Generations = append(s.Generations, fileGeneration{
+			ID: g.ID, State: g.State, Username: g.Username, Password: g.Password.Reveal(),
+			PublishedMS: millis(g.Published), ExpiresMS: millis(g.Expires),
+		})
+	}
+	return s
+}
+
+// openBook brings the book back from disk. Whoever a generation was handed to is
+// not on record, so each counts as fetched; none was proved to the child that
+// runs now; and one that was never published is retired, for nobody has it.
+func openBook(s fileState, now time.Time, lifetime time.Duration) book {
+	b := book{next: s.Next, keepUnknown: fromMillis(s.KeepUntilMS)}
+	for _, f := range s.Generations {
+		g := generation{
+			ID: f.ID, State: f.State, Username: f.Username, Password: Secret(f.Password),
+			Published: fromMillis(f.PublishedMS), Expires: fromMillis(f.ExpiresMS),
+			seen: now, fetched: new(atomic.Bool),
+		}
+		if g.Expires.IsZero() {
+			g.State = Retiring
+		} else {
+			g.left = validity(now, g.Expires, lifetime)
+			g.fetched.Store(true)
+		}
+		b.gens = append(b.gens, g)
+	}
+	return b
+}
+
+// deletable says whether nobody has a claim on a retiring generation any more.
+func (g *generation) deletable(now time.Time, skew time.Duration) bool {
+	return !g.fetched.Load() || expired(now, g.Expires.Add(skew), now.Sub(g.seen), g.left+skew)
+}
+
+// servable says whether g may be handed out at now.
+func (g *generation) servable(now time.Time) bool {
+	return g.proved && servable(now, g.Expires, now.Sub(g.seen), g.left)
+}
+
+// validFor returns how long g will still be handed out if it gets no successor.
+func (g *generation) validFor(now time.Time) time.Duration {
+	return max(0, min(g.Expires.Sub(now.Round(0)), g.left-now.Sub(g.seen)))
+}

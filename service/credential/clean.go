@@ -1,0 +1,145 @@
+package credential
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// reconcileEvery is how often the store is compared with the book when nothing
+// hints at a difference.
+const reconcileEvery = time.Minute
+
+// clean takes away what nobody has a claim on and puts back what is missing. It
+// returns when to look again.
+func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
+	if r.repair.Swap(false) {
+		r.cleanAt, r.reconcileAt = time.Time{}, time.Time{}
+	}
+	if wait := r.cleanAt.Sub(now); wait > 0 {
+		return wait
+	}
+	var err error
+	if !now.Before(r.reconcileAt) {
+		if err = r.reconcile(ctx); err == nil {
+			r.reconcileAt = now.Add(reconcileEvery)
+		}
+	}
+	// Neither waits for the other: a user that cannot be deleted must not keep
+	// a client's user from being added again.
+	if deleteErr := r.deleteRetired(ctx); err == nil {
+		err = deleteErr
+	}
+	if err == nil {
+		r.cleanRetry.Reset()
+		return min(time.Until(r.reconcileAt), r.untilDeletable())
+	}
+	if ctx.Err() != nil {
+		return time.Hour
+	}
+	wait := r.cleanRetry.NextBackOff()
+	r.cleanAt = time.Now().Add(wait)
+	r.logger.Error("userdb not cleaned up; users that should be gone still work", "err", err, "pending", r.Status().DeletesPending, "retry_in", wait.Round(time.Millisecond))
+	return wait
+}
+
+// deleteRetired deletes one generation after the other, first the users, then
+// the record of them, so that a crash between the two repeats the harmless half.
+func (r *Rotator) deleteRetired(ctx context.Context) error {
+	for _, g := range r.snapshot().gens {
+		if g.State != Retiring || !g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+			continue
+		}
+		start := time.Now()
+		if err := r.remove(ctx, g.Username); err != nil {
+			return err
+		}
+		if err := r.commit(func(b *book) { b.remove(g.ID) }); err != nil {
+			return err
+		}
+		r.audit(&g, "expired", "deleted", start)
+	}
+	return nil
+}
+
+func (r *Rotator) remove(ctx context.Context, username string) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return r.store.Delete(ctx, username)
+}
+
+// untilDeletable returns how long the next retiring generation still has.
+func (r *Rotator) untilDeletable() time.Duration {
+	wait := reconcileEvery
+	now := time.Now()
+	for _, g := range r.snapshot().gens {
+		if g.State == Retiring {
+			keep := skew(r.cfg.Lifetime)
+			left := max(g.Expires.Add(keep).Sub(now.Round(0)), g.left+keep-now.Sub(g.seen))
+			// A clock that was set back must not make this loop spin, nor one
+			// set forward make it sleep past the other clock.
+			wait = min(wait, max(left, 10*time.Millisecond))
+		}
+	}
+	return wait
+}
+
+// reconcile makes the store hold what the book says. It is how a userdb that was
+// replaced, or lost a row, heals, and how users of a crashed run are found.
+func (r *Rotator) reconcile(ctx context.Context) error {
+	listCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	users, err := r.store.List(listCtx)
+	if err != nil {
+		return err
+	}
+	b := r.snapshot()
+	for _, g := range b.gens {
+		if slices.Contains(users, g.Username) || g.State == Pending || g.State == Verified ||
+			g.State == Retiring && g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+			continue
+		}
+		start := time.Now()
+		if err := r.put(ctx, &g); err != nil {
+			return err
+		}
+		r.logger.Warn("a live user was missing from the userdb; added again", "generation", g.ID, "duration", time.Since(start))
+	}
+	var unowned []string
+	for _, u := range users {
+		owned := slices.ContainsFunc(b.gens, func(g generation) bool { return g.Username == u })
+		if owns(r.cfg.Node, u) && !owned {
+			unowned = append(unowned, u)
+		}
+	}
+	r.setUnowned(len(unowned))
+	if time.Now().Before(b.keepUnknown) {
+		return nil
+	}
+	for i, u := range unowned {
+		if err := r.remove(ctx, u); err != nil {
+			return err
+		}
+		r.setUnowned(len(unowned) - i - 1)
+		r.logger.Info("deleted a user of this node that no generation owns", "during", "reconcile")
+	}
+	return nil
+}
+
+func (r *Rotator) setUnowned(n int) {
+	r.mu.Lock()
+	r.unowned = n
+	r.mu.Unlock()
+}
+
+// watchClock says once when the wall clock has been set: expiry times that
+// clients were told are then off by as much, while nothing is deleted early.
+func (r *Rotator) watchClock(now time.Time) {
+	if !r.clockSeen.IsZero() {
+		step := now.Round(0).Sub(r.clockSeen.Round(0)) - now.Sub(r.clockSeen)
+		if step.Abs() > clockTolerance {
+			r.logger.Warn("the wall clock was set; expiry times already handed out are off by as much, and no user is deleted before both clocks agree", "step", step)
+		}
+	}
+	r.clockSeen = now
+}

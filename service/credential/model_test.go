@@ -1,0 +1,188 @@
+package credential_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+)
+
+// TestModel takes a rotator through random schedules of time, clients, crashes
+// at every point, failing stores, servers and disks, lost state, vanished users
+// and clock steps, and looks at invariants 1-7 at every point of each. When the
+// world heals, everything must be as it should be within bounded time.
+// More than the default: go test -run TestModel -rapid.checks=100000.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		bubble(t, func() { schedule(rt) })
+	})
+}
+
+// bubble runs f in a synctest bubble and carries its panic out, which is how
+// rapid ends a check.
+func bubble(t *testing.T, f func()) {
+	var failure any
+	synctest.Test(t, func(*testing.T) {
+		defer func() { failure = recover() }()
+		f()
+	})
+	if failure != nil {
+		panic(failure)
+	}
+}
+
+func schedule(rt *rapid.T) {
+	lifetime := rapid.SampledFrom([]time.Duration{time.Minute, 10 * time.Minute}).Draw(rt, "lifetime")
+	rotateEvery := lifetime * time.Duration(rapid.IntRange(2, 9).Draw(rt, "rotate_every tenths")) / 10
+	w := newWorld(rt, lifetime, rotateEvery)
+	defer w.end()
+	w.stranger("operator")
+	w.stranger("tw-0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZ") // another node's
+	w.start()
+
+	times := rapid.OneOf(
+		rapid.Int64Range(0, int64(time.Second)),
+		rapid.Int64Range(0, int64(rotateEvery)),
+		rapid.Int64Range(0, int64(lifetime+credential.Skew(lifetime))*5/4),
+	)
+	whileRunning := func(act func(*rapid.T)) func(*rapid.T) {
+		return func(rt *rapid.T) {
+			if !w.running() {
+				rt.Skip("no process")
+			}
+			act(rt)
+			synctest.Wait()
+		}
+	}
+	rt.Repeat(map[string]func(*rapid.T){
+		"pass":  func(rt *rapid.T) { w.pass(time.Duration(times.Draw(rt, "for"))) },
+		"fetch": whileRunning(func(*rapid.T) { w.fetch() }),
+		"clients": whileRunning(func(rt *rapid.T) {
+			w.mu.Lock()
+			w.eager = rapid.Bool().Draw(rt, "at every point")
+			w.mu.Unlock()
+		}),
+		"crash": whileRunning(func(rt *rapid.T) {
+			w.mu.Lock()
+			w.dieIn = rapid.IntRange(1, 16).Draw(rt, "in points")
+			w.mu.Unlock()
+		}),
+		"stop": whileRunning(func(*rapid.T) { w.stop() }),
+		"start": func(rt *rapid.T) {
+			w.stop()
+			w.start()
+		},
+		"look": whileRunning(func(rt *rapid.T) {
+			r := w.rotator() // it may die of the first
+			if rapid.Bool().Draw(rt, "repair") {
+				r.Repair()
+			}
+			r.Kick()
+		}),
+		"store": func(rt *rapid.T) {
+			w.fail(rapid.SampledFrom([]string{"put", "delete", "list"}).Draw(rt, "call"), rapid.SampledFrom([]fault{
+				{}, {takes: 50 * time.Millisecond}, {takes: 3 * time.Second}, {err: errStore}, {err: errStore, applied: true},
+				{takes: time.Second, err: errStore}, {takes: forever, err: errStore}, {takes: forever, applied: true},
+			}).Draw(rt, "goes"))
+		},
+		"server": func(rt *rapid.T) {
+			w.fail("allocate", rapid.SampledFrom([]fault{
+				{}, {takes: 20 * time.Millisecond}, {err: credential.ErrFull, applied: true}, {err: credential.ErrDown},
+				{err: credential.ErrRefused}, {takes: 2 * time.Second, err: credential.ErrNoAnswer}, {takes: forever, err: credential.ErrNoAnswer},
+			}).Draw(rt, "goes"))
+		},
+		"disk": func(rt *rapid.T) {
+			if rapid.Bool().Draw(rt, "works") {
+				w.mount()
+			} else {
+				w.unmount()
+			}
+		},
+		"vanish": func(rt *rapid.T) {
+			one := rapid.Bool().Draw(rt, "only what is served")
+			w.vanish(func(user string) bool { return !one || user == w.serving })
+		},
+		"lose state": func(rt *rapid.T) {
+			w.stop()
+			state := filepath.Join(w.disk, "credentials.json")
+			if rapid.Bool().Draw(rt, "corrupt") {
+				_ = os.WriteFile(state, []byte(`{"version":1,`), 0o600)
+			} else {
+				_ = os.Remove(state)
+			}
+			w.start()
+		},
+		"clock": func(rt *rapid.T) {
+			w.mu.Lock()
+			calls := w.calls
+			w.mu.Unlock()
+			if calls > 0 {
+				// A step in the midst of a call would have to reach its local variables.
+				rt.Skip("a call is under way")
+			}
+			step := time.Duration(rapid.Int64Range(-int64(lifetime), int64(lifetime)).Draw(rt, "step")).Truncate(time.Second)
+			if err := w.setClock(step); err != nil {
+				rt.Skip("no state to move the clock of")
+			}
+		},
+		"": func(rt *rapid.T) {
+			if err := w.check(); err != nil {
+				rt.Fatal(err)
+			}
+		},
+	})
+	settle(rt, w)
+}
+
+// settle heals the world and checks that all is well within bounded time.
+func settle(rt *rapid.T, w *world) {
+	w.heal()
+	if !w.running() {
+		w.start()
+	}
+	w.mu.Lock()
+	w.dieIn, w.eager = 0, false
+	w.mu.Unlock()
+	// A call may hang for a step, then comes the longest back-off, then a reconciliation.
+	w.pass(3*credential.StepTimeout + 45*time.Second + credential.ReconcileEvery)
+	c, ok := w.fetch()
+	if !ok {
+		rt.Fatal("invariant 4: nothing is handed out in a healed world")
+	}
+	if w.ours()[c.Username] == "" {
+		rt.Fatal("invariant 6: a vanished user was not added again")
+	}
+	state, err := w.read()
+	if err != nil {
+		rt.Fatal(err)
+	}
+	for _, g := range state.Generations {
+		if g.State == credential.Retiring && w.held(g.Username) && w.ours()[g.Username] == "" {
+			rt.Fatalf("invariant 6: a retiring user was not added again")
+		}
+	}
+	w.pass(2*(w.cfg.Lifetime+credential.Skew(w.cfg.Lifetime)) + credential.ReconcileEvery)
+	state, err = w.read()
+	if err != nil {
+		rt.Fatal(err)
+	}
+	for _, g := range state.Generations {
+		if w.ours()[g.Username] != g.Password {
+			rt.Fatalf("invariant 6: a %s generation has no user", g.State)
+		}
+	}
+	if got, want := len(w.ours()), len(state.Generations); got != want {
+		rt.Fatalf("invariant 5: %d users of ours in the store, %d on record", got, want)
+	}
+	if s := w.rotator().Status(); s.DeletesPending != 0 || s.Failure != "" {
+		rt.Fatalf("a healed world reports %d pending deletes, failure %q", s.DeletesPending, s.Failure)
+	}
+	if err := w.check(); err != nil {
+		rt.Fatal(err)
+	}
+}

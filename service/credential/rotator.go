@@ -1,0 +1,357 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/go-kit/kit/metrics"
+)
+
+// Store is where the TURN server looks its users up. A nil error means that the
+// change was read back, for turnadmin exits 0 on most failures.
+type Store interface {
+	Put(ctx context.Context, username, password string) error
+	Delete(ctx context.Context, username string) error
+	List(ctx context.Context) ([]string, error)
+}
+
+// Verifier proves what a user can do, by an Allocate on the running server. It
+// answers ErrDown, ErrNoAnswer, ErrRefused, ErrFull or nil.
+type Verifier interface {
+	Allocate(ctx context.Context, username, password string) error
+}
+
+// What a Verifier may answer.
+var (
+	ErrDown     = errors.New("no TURN server is serving yet")
+	ErrNoAnswer = errors.New("the TURN server did not answer")
+	ErrRefused  = errors.New("the TURN server refused the credential")
+	// ErrFull is a proof, too: a server without room has authenticated the user.
+	ErrFull = errors.New("the TURN server is full")
+)
+
+// Config says how long credentials live. All fields are required.
+type Config struct {
+	Node, Realm           string
+	Lifetime, RotateEvery time.Duration
+}
+
+// Metrics counts rotations.
+type Metrics struct {
+	Rotations, Failures metrics.Counter
+}
+
+// stepTimeout bounds one call of the store or the verifier; a turnadmin that
+// hangs is given up after it.
+const stepTimeout = 10 * time.Second
+
+// Rotator owns the credentials of one node.
+type Rotator struct {
+	cfg      Config
+	store    Store
+	verifier Verifier
+	file     *File
+	changed  func()
+	logger   *slog.Logger
+	metrics  Metrics
+
+	kick   chan struct{}
+	repair atomic.Bool
+
+	mu      sync.RWMutex // guards what follows, never held over I/O
+	book    book
+	failure string // of the last rotation attempt; "" after a success
+	unowned int    // users of ours that no generation owns and that are still there
+
+	// Only Run's goroutine touches these.
+	retry, cleanRetry *backoff.ExponentialBackOff
+	retryAt, cleanAt  time.Time
+	reconcileAt       time.Time
+	clockSeen         time.Time
+}
+
+// New opens the state file and returns a rotator that continues from it. changed
+// is called, from Run, whenever what is handed out has changed; it must not block.
+func New(cfg Config, store Store, verifier Verifier, file *File, changed func(), logger *slog.Logger, m Metrics) *Rotator {
+	r := &Rotator{
+		cfg: cfg, store: store, verifier: verifier, file: file, changed: changed, logger: logger, metrics: m,
+		kick:  make(chan struct{}, 1),
+		retry: retryPolicy(), cleanRetry: retryPolicy(),
+	}
+	now := time.Now()
+	state, err := file.load(cfg.Node, cfg.Realm)
+	r.book = openBook(state, now, cfg.Lifetime)
+	if err != nil {
+		// Clients may hold credentials that only the lost file named.
+		r.book = book{next: 1, keepUnknown: now.Add(cfg.Lifetime + skew(cfg.Lifetime))}
+		if !errors.Is(err, errNoState) {
+			logger.Error("credential state lost: a new generation is minted, and old users are kept until clients' claims have ended",
+				"err", err, "kept_until", r.book.keepUnknown.Format(time.RFC3339))
+		}
+	}
+	return r
+}
+
+func retryPolicy() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = 200*time.Millisecond, 30*time.Second, 2
+	b.Reset()
+	return b
+}
+
+// Kick makes Run look at once, as when the TURN server has come back.
+func (r *Rotator) Kick() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Repair makes Run compare the store with the book at once, as when the TURN
+// server refuses a user that it should know (coturn#701: users vanish).
+func (r *Rotator) Repair() {
+	r.repair.Store(true)
+	r.Kick()
+}
+
+// Run rotates until ctx ends. It fails never: what cannot be done now is tried
+// again, and the last good generation is served meanwhile.
+func (r *Rotator) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.kick:
+			r.retryAt = time.Time{}
+		case <-timer.C:
+		}
+		now := time.Now()
+		r.watchClock(now)
+		wake := min(r.renew(ctx, now), r.clean(ctx, now))
+		timer.Reset(max(wake, 0))
+	}
+}
+
+// renew makes sure that an active generation is served and young enough, and
+// returns when to look again.
+func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
+	if wait := r.retryAt.Sub(now); wait > 0 {
+		return wait
+	}
+	err := r.proveRestored(ctx)
+	if wait, ok := r.untilDue(now); ok && err == nil {
+		// A restored generation that was proved at last ends its failures.
+		r.retry.Reset()
+		r.setFailure("")
+		return wait
+	}
+	if err == nil || errors.Is(err, ErrRefused) {
+		err = r.rotate(ctx)
+	}
+	if ctx.Err() != nil {
+		return time.Hour // stopping; the outcome is on record as far as it got
+	}
+	if errors.Is(err, ErrDown) {
+		r.logger.Debug("credential waits for the TURN server", "err", err)
+		return r.backOff()
+	}
+	r.metrics.Rotations.Add(1)
+	if err == nil {
+		r.retry.Reset()
+		r.setFailure("")
+		wait, _ := r.untilDue(time.Now())
+		return wait
+	}
+	wait := r.backOff()
+	r.metrics.Failures.Add(1)
+	r.setFailure(err.Error())
+	r.logger.Error("credential rotation failed; "+r.consequence(time.Now()), "err", err, "retry_in", wait.Round(time.Millisecond))
+	return wait
+}
+
+func (r *Rotator) backOff() time.Duration {
+	wait := r.retry.NextBackOff()
+	r.retryAt = time.Now().Add(wait)
+	return wait
+}
+
+// untilDue returns how long the active generation may stay the active one.
+func (r *Rotator) untilDue(now time.Time) (time.Duration, bool) {
+	g := r.active()
+	after := r.cfg.RotateEvery - lead(r.cfg.RotateEvery)
+	if g == nil || !g.proved {
+		return 0, false
+	}
+	// Its age by the monotonic clock is known since this process saw it; before
+	// that, by the wall clock alone.
+	age := now.Sub(g.seen) + max(0, g.seen.Round(0).Sub(g.Published))
+	if due(now.Round(0), g.Published, age, after) {
+		return 0, false
+	}
+	return after - age, true
+}
+
+// proveRestored proves, once, the generation that a restart brought back, and
+// only then it is handed out: the userdb may not be the one it was.
+func (r *Rotator) proveRestored(ctx context.Context) error {
+	g := r.active()
+	if g == nil || g.proved || g.validFor(time.Now()) == 0 {
+		return nil
+	}
+	start := time.Now()
+	err := r.verify(ctx, g)
+	if errors.Is(err, ErrRefused) {
+		if err = r.put(ctx, g); err == nil {
+			err = r.verify(ctx, g)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.edit(func(b *book) { b.byID(g.ID).proved = true })
+	r.audit(g, "restored", Active, start)
+	r.changed()
+	return nil
+}
+
+// rotate takes a successor through its states until it is published. It may be
+// called again after a failure, and goes on where it stopped.
+func (r *Rotator) rotate(ctx context.Context) error {
+	start := time.Now()
+	g := r.inState(Verified)
+	if g == nil {
+		g = r.inState(Pending)
+	}
+	if g == nil {
+		minted := mint(r.cfg.Node, r.snapshot().next)
+		if err := r.commit(func(b *book) { b.next++; b.gens = append(b.gens, minted) }); err != nil {
+			return err
+		}
+		g = &minted
+		r.audit(g, "rotation", Pending, start)
+	}
+	if g.State == Pending {
+		if !g.stored {
+			if err := r.put(ctx, g); err != nil {
+				return err
+			}
+			r.edit(func(b *book) { b.byID(g.ID).stored = true })
+		}
+		if err := r.verify(ctx, g); err != nil {
+			// A refusal may mean that the row is not where the server looks.
+			r.edit(func(b *book) { b.byID(g.ID).stored = !errors.Is(err, ErrRefused) })
+			return err
+		}
+		if err := r.commit(func(b *book) { v := b.byID(g.ID); v.State, v.proved = Verified, true }); err != nil {
+			return err
+		}
+		r.audit(g, "rotation", Verified, start)
+	}
+	return r.publish(g, start)
+}
+
+// publish makes g the active generation and retires the one before it.
+func (r *Rotator) publish(g *generation, start time.Time) error {
+	now := time.Now()
+	old := r.active()
+	err := r.commit(func(b *book) {
+		if a := b.find(Active); a != nil {
+			a.State = Retiring
+		}
+		v := b.byID(g.ID)
+		v.State, v.seen, v.left = Active, now, r.cfg.Lifetime
+		v.Published = time.UnixMilli(now.UnixMilli())
+		v.Expires = v.Published.Add(r.cfg.Lifetime)
+	})
+	if err != nil {
+		return err
+	}
+	r.audit(g, "rotation", Active, start)
+	if old != nil {
+		r.audit(old, "rotation", Retiring, start)
+	}
+	r.changed()
+	return nil
+}
+
+func (r *Rotator) put(ctx context.Context, g *generation) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if err := r.store.Put(ctx, g.Username, g.Password.Reveal()); err != nil {
+		return fmt.Errorf("store generation %d: %w", g.ID, err)
+	}
+	return nil
+}
+
+func (r *Rotator) verify(ctx context.Context, g *generation) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	err := r.verifier.Allocate(ctx, g.Username, g.Password.Reveal())
+	if err != nil && !errors.Is(err, ErrFull) {
+		return fmt.Errorf("prove generation %d: %w", g.ID, err)
+	}
+	return nil
+}
+
+// commit saves an edited copy of the book, and only then makes it the book.
+func (r *Rotator) commit(change func(*book)) error {
+	b := r.snapshot().clone()
+	change(&b)
+	if err := r.file.save(b.file(r.cfg.Node, r.cfg.Realm)); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.book = b
+	r.mu.Unlock()
+	return nil
+}
+
+// edit changes what only this process knows, which needs no saving.
+func (r *Rotator) edit(change func(*book)) {
+	b := r.snapshot().clone()
+	change(&b)
+	r.mu.Lock()
+	r.book = b
+	r.mu.Unlock()
+}
+
+func (r *Rotator) snapshot() book {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.book
+}
+
+func (r *Rotator) active() *generation { return r.inState(Active) }
+
+func (r *Rotator) inState(s State) *generation {
+	b := r.snapshot()
+	return b.find(s)
+}
+
+func (r *Rotator) setFailure(text string) {
+	r.mu.Lock()
+	r.failure = text
+	r.mu.Unlock()
+}
+
+// audit writes the one line that each transition leaves.
+func (r *Rotator) audit(g *generation, reason string, to State, start time.Time) {
+	r.logger.Info("credential transition", "generation", g.ID, "to", to, "reason", reason, "duration", time.Since(start).Round(time.Microsecond))
+}
+
+// consequence says in words what a failure means for clients.
+func (r *Rotator) consequence(now time.Time) string {
+	g := r.active()
+	if g == nil || !g.servable(now) {
+		return "nothing is handed out"
+	}
+	return fmt.Sprintf("still serving generation %d, valid for %v", g.ID, g.validFor(now).Round(time.Second))
+}

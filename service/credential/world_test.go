@@ -1,0 +1,511 @@
+package credential_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/kit/metrics/generic"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+)
+
+var errStore = errors.New("userdb: database is locked")
+
+// fault is how a call of the store or the verifier goes. The zero value is a
+// call that works at once; one that takes longer than the caller waits hangs.
+type fault struct {
+	takes   time.Duration
+	err     error
+	applied bool // the change is made although err is returned
+}
+
+const forever = 1000 * time.Hour
+
+// life is what clients were promised about one user, by the wall clock and in
+// time that really passes.
+type life struct {
+	wall, mono time.Time
+	held       bool // some client has it
+	lost       bool // the state file that named it was lost
+}
+
+// ends returns when the user may go. Both clocks have to agree, but what a lost
+// file promised is not known any more: lifetime and skew of real time must do.
+func (l *life) ends() time.Time {
+	if l.lost {
+		return l.mono
+	}
+	return later(l.wall, l.mono)
+}
+
+// world is all that surrounds a rotator: a userdb, a TURN server that looks its
+// users up there, a disk, and clients. It lives in a synctest bubble. A process
+// dies at a point: at the beginning and end of each call, after each save
+// (which leaves an audit line) and when it says that something changed; these
+// are all the places where the disk or the userdb differ from one to the next.
+type world struct {
+	cfg  credential.Config
+	file *credential.File
+	dir  string
+	disk string       // where the state file really is
+	link string       // how the rotator reaches it
+	log  *slog.Logger // each line is a point
+
+	rotations, failures *generic.Counter
+
+	stopRun context.CancelFunc
+	done    chan struct{} // closed when Run has returned or the process has died
+
+	mu        sync.Mutex // guards what follows
+	rot       *credential.Rotator
+	lines     strings.Builder
+	users     map[string]string // the userdb
+	vanished  map[string]bool   // rows of ours that somebody else deleted
+	strangers map[string]bool   // rows that are none of ours
+	faults    map[string]fault
+	calls     int // under way
+	counts    map[string]int
+	proved    map[string]bool // by this process
+	serving   string          // what this process handed out last
+	lives     map[string]*life
+	published bool // since the state was lost last
+	eager     bool // clients fetch at every point
+	dieIn     int  // points until the process dies; 0: it lives on
+	broken    error
+}
+
+// newWorld makes a world whose disk is in memory where there is such a thing:
+// each save is synced, and a test saves hundreds of times.
+func newWorld(t interface{ Fatal(...any) }, lifetime, rotateEvery time.Duration) *world {
+	dir, err := os.MkdirTemp("/dev/shm", "credential")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "credential")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		dir:       dir,
+		cfg:       credential.Config{Node: "turn-1", Realm: "example.org", Lifetime: lifetime, RotateEvery: rotateEvery},
+		disk:      filepath.Join(dir, "disk"),
+		link:      filepath.Join(dir, "link"),
+		rotations: generic.NewCounter("rotations"), failures: generic.NewCounter("failures"),
+		users: map[string]string{}, vanished: map[string]bool{}, strangers: map[string]bool{},
+		faults: map[string]fault{}, counts: map[string]int{}, proved: map[string]bool{}, lives: map[string]*life{},
+	}
+	w.file = credential.NewFile(filepath.Join(w.link, "credentials.json"))
+	w.log = slog.New(lineHandler{slog.NewTextHandler(&w.lines, nil), w})
+	if err := os.Mkdir(w.disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// end stops the process and removes the disk.
+func (w *world) end() {
+	w.stop()
+	_ = os.RemoveAll(w.dir)
+}
+
+// lineHandler makes each log line a point.
+type lineHandler struct {
+	slog.Handler
+	w *world
+}
+
+func (h lineHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.w.mu.Lock()
+	err := h.Handler.Handle(ctx, r)
+	h.w.mu.Unlock()
+	h.w.point()
+	return err
+}
+
+func (w *world) mount()   { _ = os.Symlink(w.disk, w.link) }
+func (w *world) unmount() { _ = os.Remove(w.link) }
+
+// start boots the process and waits until it has nothing to do.
+func (w *world) start() {
+	w.mount()
+	now := time.Now()
+	_, err := w.read()
+	w.mu.Lock()
+	w.proved, w.serving, w.dieIn, w.published = map[string]bool{}, "", 0, w.published && err == nil
+	for user, l := range w.lives {
+		switch {
+		case err == nil:
+			// Only the wall clock survives a restart.
+			l.mono = now.Add(min(max(l.wall.Sub(now), 0), w.cfg.Lifetime))
+		case l.held:
+			l.wall = earlier(l.ends(), now.Add(w.cfg.Lifetime))
+			l.mono, l.lost = l.wall, true
+		default:
+			delete(w.lives, user)
+		}
+	}
+	w.mu.Unlock()
+	rot := credential.New(w.cfg, w, w, w.file, w.changed, w.log, credential.Metrics{Rotations: w.rotations, Failures: w.failures})
+	rot.WithoutJitter()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	w.mu.Lock()
+	w.rot, w.stopRun, w.done = rot, cancel, done
+	w.mu.Unlock()
+	go func() {
+		defer close(done)
+		_ = rot.Run(ctx)
+	}()
+	synctest.Wait()
+}
+
+// stop ends the process if it runs; it may be asked twice.
+func (w *world) stop() {
+	if w.stopRun != nil {
+		w.stopRun()
+		<-w.done
+	}
+	w.mu.Lock()
+	w.rot = nil
+	w.mu.Unlock()
+}
+
+func (w *world) running() bool { return w.rotator() != nil }
+
+func (w *world) rotator() *credential.Rotator {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rot
+}
+
+// pass lets time go by, and then waits until nothing more happens in this instant.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// fail sets how calls of op go from now on.
+func (w *world) fail(op string, f fault) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults[op] = f
+}
+
+func (w *world) heal() {
+	w.mount()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.faults)
+}
+
+// fetch is what a client does.
+func (w *world) fetch() (credential.Credential, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fetchLocked()
+}
+
+func (w *world) fetchLocked() (credential.Credential, bool) {
+	c, ok := w.rot.Hand()
+	if ok {
+		w.see(c).held = true
+	}
+	return c, ok
+}
+
+func (w *world) held(user string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.lives[user]
+	return l != nil && l.held
+}
+
+// see notes the promise that comes with c, when it is new.
+func (w *world) see(c credential.Credential) *life {
+	if w.lives[c.Username] == nil {
+		w.lives[c.Username] = &life{wall: c.Expires, mono: c.Expires}
+	}
+	w.published, w.serving = true, c.Username
+	return w.lives[c.Username]
+}
+
+// setClock sets the wall clock forward, or back where d is negative.
+func (w *world) setClock(d time.Duration) error {
+	if err := w.file.SetClock(w.cfg, d); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rot != nil {
+		w.rot.SetClock(d)
+	}
+	for user, l := range w.lives {
+		if !time.Now().Before(l.ends()) {
+			delete(w.lives, user) // a promise that was kept does not come back
+		}
+		l.wall = l.wall.Add(-d)
+	}
+	return nil
+}
+
+// vanish deletes rows of ours behind the rotator's back.
+func (w *world) vanish(ours func(user string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for user := range w.users {
+		if !w.strangers[user] && ours(user) {
+			delete(w.users, user)
+			w.vanished[user] = true
+		}
+	}
+}
+
+// stranger puts a user that is none of ours.
+func (w *world) stranger(user string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.users[user], w.strangers[user] = "theirs", true
+}
+
+func (w *world) changed() {
+	w.mu.Lock()
+	w.counts["changed"]++
+	w.mu.Unlock()
+	w.point()
+}
+
+func (w *world) count(what string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.counts[what]
+}
+
+func (w *world) logged() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lines.String()
+}
+
+func (w *world) Put(ctx context.Context, user, password string) error {
+	return w.call(ctx, "put", func() {
+		w.users[user] = password
+		delete(w.vanished, user)
+	})
+}
+
+func (w *world) Delete(ctx context.Context, user string) error {
+	return w.call(ctx, "delete", func() { delete(w.users, user) })
+}
+
+func (w *world) List(ctx context.Context) (users []string, err error) {
+	err = w.call(ctx, "list", func() {
+		for user := range w.users {
+			users = append(users, user)
+		}
+	})
+	return users, err
+}
+
+// Allocate is the TURN server, which refuses whom the userdb does not know.
+func (w *world) Allocate(ctx context.Context, user, password string) error {
+	refused := false
+	err := w.call(ctx, "allocate", func() {
+		refused = w.users[user] != password
+		w.proved[user] = !refused
+	})
+	if refused {
+		return credential.ErrRefused
+	}
+	return err
+}
+
+func (w *world) call(ctx context.Context, op string, change func()) error {
+	w.point()
+	w.mu.Lock()
+	if w.calls++; w.calls > 1 {
+		w.broken = fmt.Errorf("invariant 7: %d calls at once", w.calls)
+	}
+	w.counts[op]++
+	f := w.faults[op]
+	if f.err == nil || f.applied {
+		change()
+	}
+	w.mu.Unlock()
+	err := f.err
+	if f.takes > 0 {
+		select {
+		case <-time.After(f.takes):
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	w.calls--
+	w.mu.Unlock()
+	w.point()
+	return err
+}
+
+// point checks the world, lets clients fetch, and is where a process may die: a
+// goroutine that exits here does nothing more, as one that was killed.
+func (w *world) point() {
+	w.mu.Lock()
+	if w.rot == nil {
+		w.mu.Unlock()
+		return
+	}
+	if w.eager {
+		w.fetchLocked()
+	}
+	if err := w.breach(); w.broken == nil {
+		w.broken = err
+	}
+	die := w.dieIn == 1
+	w.dieIn = max(0, w.dieIn-1)
+	if die {
+		w.rot = nil
+	}
+	w.mu.Unlock()
+	if die {
+		runtime.Goexit()
+	}
+}
+
+// check returns the first invariant that was found broken.
+func (w *world) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken == nil {
+		w.broken = w.breach()
+	}
+	return w.broken
+}
+
+// onDisk is as much of the state file as a reader needs.
+type onDisk struct {
+	Generations []struct {
+		State    credential.State `json:"state"`
+		Username string           `json:"username"`
+		Password string           `json:"password"`
+	} `json:"generations"`
+}
+
+func (w *world) read() (s onDisk, err error) {
+	data, err := os.ReadFile(filepath.Join(w.disk, "credentials.json"))
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(data, &s)
+}
+
+// breach says which invariant does not hold now.
+func (w *world) breach() error {
+	now := time.Now()
+	there := func(user string) bool { return w.users[user] != "" || w.vanished[user] }
+	if w.rot != nil {
+		if err := w.breachServed(now); err != nil {
+			return err
+		}
+	}
+	for user, l := range w.lives {
+		if l.held && now.Before(l.ends()) && !there(user) {
+			return fmt.Errorf("invariant 3: %s is gone %v before its time", user, l.ends().Sub(now))
+		}
+	}
+	for user := range w.strangers {
+		if w.users[user] == "" {
+			return fmt.Errorf("invariant 6: %s is not ours and was deleted", user)
+		}
+	}
+	if !w.published {
+		return nil
+	}
+	// A process that dies now leaves this to the next one.
+	s, err := w.read()
+	if err != nil {
+		return fmt.Errorf("invariant 1: %w", err)
+	}
+	active, recorded := 0, map[string]bool{}
+	for _, g := range s.Generations {
+		recorded[g.Username] = true
+		if g.State == credential.Active {
+			active++
+			if !there(g.Username) {
+				return fmt.Errorf("invariant 1: the active generation on disk has no user")
+			}
+		}
+	}
+	if active != 1 {
+		return fmt.Errorf("invariant 1: %d active generations on disk", active)
+	}
+	for user, l := range w.lives {
+		if l.held && !l.lost && now.Before(l.ends()) && !recorded[user] {
+			return fmt.Errorf("invariant 5: %s is in a client's hands and not on record", user)
+		}
+	}
+	return nil
+}
+
+func (w *world) breachServed(now time.Time) error {
+	active := 0
+	for _, g := range w.rot.Status().Generations {
+		if g.State == credential.Active {
+			active++
+		}
+	}
+	if active > 1 {
+		return fmt.Errorf("invariant 1: %d active generations", active)
+	}
+	c, ok := w.rot.Peek()
+	if !ok {
+		if l := w.lives[w.serving]; l != nil && now.Before(l.wall) && now.Before(l.mono) {
+			return fmt.Errorf("invariant 4: nothing is handed out, %v before the last one expires", earlier(l.wall, l.mono).Sub(now))
+		}
+		return nil
+	}
+	l := w.see(c)
+	switch {
+	case !w.proved[c.Username]:
+		return fmt.Errorf("invariant 2: generation %d is handed out unproved", c.Generation)
+	case !c.Expires.After(now):
+		return fmt.Errorf("invariant 4: generation %d is handed out %v after it expired", c.Generation, now.Sub(c.Expires))
+	case !c.Expires.Equal(l.wall):
+		return fmt.Errorf("invariant 3: the expiry of generation %d moved by %v", c.Generation, c.Expires.Sub(l.wall))
+	case w.users[c.Username] != c.Password.Reveal() && !w.vanished[c.Username]:
+		return fmt.Errorf("invariant 1: generation %d is handed out and has no user", c.Generation)
+	}
+	return nil
+}
+
+// ours returns the users in the store that are not strangers.
+func (w *world) ours() map[string]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	users := maps.Clone(w.users)
+	maps.DeleteFunc(users, func(user, _ string) bool { return w.strangers[user] })
+	return users
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.After(b) {
+		return b
+	}
+	return a
+}
