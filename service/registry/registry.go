@@ -1,0 +1,132 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+)
+
+// Config says where the record goes and how often.
+type Config struct {
+	Directory      directory.Config
+	Node           string
+	Path           string // parent of the records
+	PrometheusPath string // parent of the nodes for Prometheus; empty: none
+	Prometheus     []byte // content of our node there
+	Interval       time.Duration
+}
+
+// Publication is what the source wants to be read about this node.
+type Publication struct {
+	// Present says whether there is to be a node at all. A node that must not be used
+	// for a while stays present with a FreeTraffic of 0.
+	Present bool
+	// Record is complete but for V, Seq, TS and IntervalSec, which come with the write.
+	Record directory.Record
+}
+
+// Metrics are the events of the registration.
+type Metrics = directory.Metrics
+
+// Registrar keeps the record.
+type Registrar struct {
+	cfg        Config
+	source     func() Publication
+	logger     *slog.Logger
+	session    *directory.Session
+	record     *directory.Node
+	prometheus *directory.Node // nil: none
+	seq        uint64
+	kick       chan struct{}
+	done       chan struct{} // closed when Run has ended
+
+	mu      sync.Mutex
+	status  Status
+	waiting []chan error // one for each Flush
+}
+
+// New returns a registrar that begins with Run. The source is asked in Run's
+// goroutine and must answer from memory.
+func New(cfg Config, source func() Publication, logger *slog.Logger, m Metrics) *Registrar {
+	session := directory.New(cfg.Directory, logger, m)
+	r := &Registrar{
+		cfg:     cfg,
+		source:  source,
+		logger:  logger,
+		session: session,
+		record:  session.Node(cfg.Path+"/"+cfg.Node, sameHost),
+		kick:    make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	if cfg.PrometheusPath != "" {
+		r.prometheus = session.Node(cfg.PrometheusPath+"/"+cfg.Node, bytes.Equal)
+	}
+	return r
+}
+
+// sameHost tells two hosts of the same name apart by the address they answer at.
+func sameHost(theirs, ours []byte) bool {
+	a, errA := directory.Decode(theirs)
+	b, errB := directory.Decode(ours)
+	return errA == nil && errB == nil && a.RESTAddr == b.RESTAddr
+}
+
+// Run keeps the record until ctx ends. By then the nodes are gone, or expire with
+// the session where ZooKeeper does not answer; it never takes three seconds to return.
+func (r *Registrar) Run(ctx context.Context) error {
+	defer close(r.done)
+	ended := make(chan error, 1)
+	go func() { ended <- r.session.Run(ctx) }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		due := true
+		select {
+		case <-ctx.Done():
+			err := <-ended
+			r.mu.Lock()
+			r.status.Registered = false
+			r.mu.Unlock()
+			return err
+		case <-timer.C:
+		case <-r.session.Changed():
+		case <-r.kick:
+			due = false
+		}
+		if next := r.round(due); next > 0 {
+			timer.Reset(next)
+		}
+	}
+}
+
+// Kick says that the source may have news. What matters to a reader is written at
+// once, the rest with the next interval.
+func (r *Registrar) Kick() {
+	select {
+	case r.kick <- struct{}{}:
+	default: // One is pending, and the source is asked when its turn comes.
+	}
+}
+
+// Flush writes what the source says now and returns when it is written, or says why
+// it cannot be. While ZooKeeper is away it waits until ctx ends.
+func (r *Registrar) Flush(ctx context.Context) error {
+	written := make(chan error, 1)
+	r.mu.Lock()
+	r.waiting = append(r.waiting, written)
+	r.mu.Unlock()
+	r.Kick()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.done:
+		return errors.New("the registration has ended")
+	}
+}
