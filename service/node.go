@@ -1,0 +1,225 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/registry"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+)
+
+// firstAnswer is how long a new child may take until its first good probe before
+// it counts as hanging. Builds with a wide relay range and many addresses take
+// seconds (3.6 s measured with one), and a port that cannot be bound is coturn's
+// own to give up, after 60 s.
+const firstAnswer = 75 * time.Second
+
+// OpenRelay is the cause of a child that was killed for relaying without a credential.
+const OpenRelay = "open_relay"
+
+// Facts are what does not change while a node runs.
+type Facts struct {
+	Node, Region, Zone string
+	RESTAddr           string // what the record advertises
+	URIs               []string
+	Version            string // of turnwarden
+	RotateEvery        time.Duration
+	ProbeTimeout       time.Duration
+	NoSTUN             bool // turnserver.conf has no-stun
+	// Listener finds the address on which a running child answers.
+	Listener func(pid int) (netip.AddrPort, bool)
+}
+
+// Parts are what a node is made of. Registrar is nil on a standalone node.
+type Parts struct {
+	Supervisor  *supervisor.Supervisor
+	Prober      *probe.Prober
+	Credentials *credential.Rotator
+	Meter       *traffic.Meter
+	Registrar   *registry.Registrar
+	Log         *ChildLog
+}
+
+// Node joins the parts of one host.
+type Node struct {
+	facts    Facts
+	parts    Parts
+	logger   *slog.Logger
+	draining atomic.Bool
+	stopping atomic.Bool
+	present  atomic.Bool // the record may exist: child, probe and credential have been good together
+	serving  atomic.Bool // as the last verdict of the prober had it
+}
+
+// NewNode returns a node without parts. The parts need the node's methods, so
+// they are made after it, and Join adds them before any of them runs.
+func NewNode(f Facts, logger *slog.Logger) *Node { return &Node{facts: f, logger: logger} }
+
+// Join adds the parts.
+func (n *Node) Join(p Parts) { n.parts = p }
+
+// Credential implements Service.
+func (n *Node) Credential(context.Context, CredentialRequest) (Credential, error) {
+	if n.stopping.Load() {
+		return Credential{}, fmt.Errorf("%w: stopping", ErrNoCredential)
+	}
+	c, ok := n.parts.Credentials.Hand()
+	if !ok {
+		return Credential{}, ErrNoCredential
+	}
+	return c, nil
+}
+
+// Status takes the one view of the node that everything is read from.
+func (n *Node) Status() Status {
+	s := Status{
+		At: time.Now(), Node: n.facts.Node, RotateEvery: n.facts.RotateEvery,
+		Child: n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
+		Traffic: n.parts.Meter.Last(), Sessions: n.parts.Log.Sessions(),
+		Draining: n.draining.Load(), Stopping: n.stopping.Load(),
+	}
+	if n.parts.Registrar != nil {
+		r := n.parts.Registrar.Status()
+		s.Registry = &r
+	}
+	return s
+}
+
+// ChildChanged is told every change of the child's state.
+func (n *Node) ChildChanged(c supervisor.Child) {
+	if c.State == supervisor.Starting {
+		n.parts.Log.NewRun()
+	}
+	n.parts.Prober.Kick()
+	n.publish()
+}
+
+// ProbeChanged is told every new verdict of the prober, and acts on it.
+func (n *Node) ProbeChanged() {
+	defer n.publish()
+	r := n.parts.Prober.Last()
+	if r.Serving && !n.serving.Swap(r.Serving) {
+		n.parts.Credentials.Kick() // what waited for a server need not wait longer
+	}
+	n.serving.Store(r.Serving)
+	switch {
+	case r.OpenRelay:
+		n.parts.Supervisor.Halt(OpenRelay)
+	case r.Foreign != "" || r.PID == 0 || n.draining.Load():
+		// A restart would not help against a twin, and not while calls are to end.
+	case r.Served && !r.Serving, !r.Served && r.Failures > 0 && time.Since(r.Since) > firstAnswer:
+		n.parts.Supervisor.Restart(supervisor.ReasonProbe)
+	case r.Stage == probe.StageAllocate && r.Failures > 0 && r.Code == 401:
+		n.parts.Credentials.Repair()
+	}
+}
+
+// publish has the registrar look at the record again.
+func (n *Node) publish() {
+	if n.parts.Registrar != nil {
+		n.parts.Registrar.Kick()
+	}
+}
+
+// Publication is what the registrar writes: built at the moment of the write.
+func (n *Node) Publication() registry.Publication {
+	s := n.Status()
+	reasons := Readiness(s)
+	if Ready(reasons) {
+		n.present.Store(true)
+	}
+	r := directory.Record{
+		RESTAddr: n.facts.RESTAddr, RESTScheme: "http", Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
+		URIs: n.facts.URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: n.facts.Version,
+		CapacityMbps: s.Traffic.CapacityBytesPerSecond * 8 / 1e6,
+		RxMbps:       s.Traffic.RxBytesPerSecond * 8 / 1e6,
+		TxMbps:       s.Traffic.TxBytesPerSecond * 8 / 1e6,
+	}
+	if r.State == StateUp {
+		r.FreeTraffic = s.Traffic.FreeMbps
+	}
+	// A node whose traffic nobody measures must not look alive for ever.
+	return registry.Publication{Present: n.present.Load() && !s.Traffic.Stale(s.At), Record: r}
+}
+
+// CredentialChanged is told when another credential is handed out.
+func (n *Node) CredentialChanged() { n.publish() }
+
+// Sampled is told each reading of the NIC.
+func (n *Node) Sampled() { n.publish() }
+
+// Target tells the prober where the running child answers.
+func (n *Node) Target() (probe.Target, bool) {
+	c := n.parts.Supervisor.Child()
+	if c.State != supervisor.Running {
+		return probe.Target{}, false
+	}
+	addr, ok := n.facts.Listener(c.PID)
+	return probe.Target{Addr: addr, PID: c.PID, NoSTUN: n.facts.NoSTUN}, ok
+}
+
+// ProbeCredential tells the prober what to log in with.
+func (n *Node) ProbeCredential() (username, password string, ok bool) {
+	c, ok := n.parts.Credentials.Peek()
+	return c.Username, c.Password.Reveal(), ok
+}
+
+// Allocate implements credential.Verifier on the child that runs now. It asks
+// only a server that answers the prober, so that a start is not a failed rotation.
+func (n *Node) Allocate(ctx context.Context, username, password string) error {
+	target, ok := n.Target()
+	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served {
+		return credential.ErrDown
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
+	defer cancel()
+	_, err := probe.Allocate(ctx, target.Addr, username, password)
+	for _, m := range []struct{ is, as error }{
+		{probe.ErrFull, credential.ErrFull}, {probe.ErrRefused, credential.ErrRefused}, {probe.ErrNoAnswer, credential.ErrNoAnswer},
+	} {
+		if errors.Is(err, m.is) {
+			return fmt.Errorf("%w: %w", m.as, err)
+		}
+	}
+	return err
+}
+
+// Unlist has the record and /-/ready say that no new call should come here.
+func (n *Node) Unlist() {
+	n.draining.Store(true)
+	n.publish()
+}
+
+// Drain waits until the node's allocations have ended, the limit has passed, or
+// hurry is closed.
+func (n *Node) Drain(limit time.Duration, hurry <-chan struct{}) {
+	n.logger.Info("draining: unlisted, waiting for allocations to end", "allocations", n.parts.Log.Sessions().Open, "limit", limit)
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for n.parts.Log.Sessions().Open > 0 {
+		select {
+		case <-hurry:
+			n.logger.Warn("drain cut short by a second signal", "allocations", n.parts.Log.Sessions().Open)
+			return
+		case <-deadline.C:
+			n.logger.Warn("drain ended by its limit", "allocations", n.parts.Log.Sessions().Open)
+			return
+		case <-tick.C:
+		}
+	}
+	n.logger.Info("drained")
+}
+
+// Stop ends the handing out of credentials, for the server they are for is about to end.
+func (n *Node) Stop() { n.stopping.Store(true) }

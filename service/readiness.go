@@ -1,0 +1,88 @@
+package service
+
+import (
+	"fmt"
+
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+// The states of a record: up, or the first reason why a node is not to be used.
+const (
+	StateUp            = "up"
+	StateWarming       = "warming"        // nothing has been measured yet
+	StateFull          = "full"           // 486 or 508
+	StateDown          = "down"           // it does not serve
+	StateDraining      = "draining"       // it is about to stop
+	StateForeignServer = "foreign_server" // somebody else has its port
+)
+
+// A Reason is one thing that keeps a node from being listed.
+type Reason struct {
+	State string // what the record says if this is the first reason
+	Ready bool   // the node serves all the same: /-/ready stays 200
+	Text  string
+}
+
+// Readiness is the one rule that lists or unlists a node. It returns every
+// reason against listing, the weightiest first; a node without any is up.
+func Readiness(s Status) []Reason {
+	var reasons []Reason
+	add := func(state, format string, args ...any) {
+		reasons = append(reasons, Reason{State: state, Text: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case s.Stopping:
+		add(StateDraining, "stopping")
+	case s.Draining:
+		add(StateDraining, "draining")
+	}
+	if s.Probe.Foreign != "" {
+		add(StateForeignServer, "foreign_server: %s", s.Probe.Foreign)
+	}
+	switch c := s.Child; {
+	case c.HaltCause != "":
+		add(StateDown, "%s: the TURN server was killed and stays down until its configuration changes and turnwarden is restarted", c.HaltCause)
+	case c.StartError != "":
+		add(StateDown, "child: not started: %s", c.StartError)
+	case c.State != supervisor.Running && !c.LastExit.At.IsZero():
+		add(StateDown, "child: %s after %s", c.State, c.LastExit)
+	case c.State != supervisor.Running:
+		add(StateDown, "child: %s", c.State)
+	case s.Probe.PID != c.PID || !s.Probe.Served:
+		add(StateDown, "probe: the TURN server has not answered yet")
+	case !s.Probe.Serving:
+		add(StateDown, "probe: not serving: %s", s.Probe.Err)
+	}
+	if s.Credential.Active == 0 {
+		add(StateDown, "credential: none that is verified and valid")
+	}
+	if s.Probe.Full {
+		reasons = append(reasons, Reason{StateFull, true, fmt.Sprintf("full: the TURN server answers %d to an Allocate", s.Probe.FullCode)})
+	}
+	if !s.Traffic.Ready {
+		reasons = append(reasons, Reason{StateWarming, true, "traffic: not measured yet"})
+	}
+	if s.Traffic.Stale(s.At) {
+		reasons = append(reasons, Reason{StateWarming, true, "traffic: no sample for three intervals: " + s.Traffic.Err})
+	}
+	return reasons
+}
+
+// State returns what the record says.
+func State(reasons []Reason) string {
+	if len(reasons) == 0 {
+		return StateUp
+	}
+	return reasons[0].State
+}
+
+// Ready says whether the node serves: child, probe and credential are good and
+// it is not about to stop. Where it is registered is another matter.
+func Ready(reasons []Reason) bool {
+	for _, r := range reasons {
+		if !r.Ready {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,27 @@
+package service
+
+import (
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/registry"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+)
+
+// Status is what is known of a node at one moment. Taking one waits for nothing:
+// no disk, no turnserver, no ZooKeeper. It holds no secret.
+type Status struct {
+	At          time.Time
+	Node        string
+	Child       supervisor.Child
+	Probe       probe.Result
+	Credential  credential.Status
+	RotateEvery time.Duration
+	Traffic     traffic.Sample
+	Sessions    Sessions
+	Registry    *registry.Status // nil = standalone
+	Draining    bool
+	Stopping    bool
+}
