@@ -1,0 +1,184 @@
+package metrics
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+// StatusFunc takes one consistent view of the node. It must not wait for a disk,
+// a process or a network.
+type StatusFunc func() service.Status
+
+// collector turns a Status into series at scrape time.
+type collector struct{ status StatusFunc }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+var (
+	ready      = desc("ready", "Whether the node serves: child, probe and credential are good and it is not about to stop.")
+	nodeState  = desc("state", "State that the record shows; 1 for the current state, 0 for every other.", "state")
+	draining   = desc("draining", "Whether the node is draining.")
+	childUp    = desc("child_up", "Whether the supervised TURN server process is running.")
+	childState = desc("child_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
+
+	probeSuccess  = desc("probe_success", "Whether the last TURN probe succeeded.", "transport")
+	probeFailures = desc("probe_consecutive_failures", "Probes that failed in a row, up to now.")
+	full          = desc("full", "Whether the TURN server answered the last Allocate with 486 or 508.")
+
+	receiveBytes  = desc("network_receive_bytes_total", "Bytes received by the network device, from the kernel's counter.", "device")
+	transmitBytes = desc("network_transmit_bytes_total", "Bytes sent by the network device, from the kernel's counter.", "device")
+	receiveDrops  = desc("network_receive_drops_total", "Received packets that the network device dropped.", "device")
+	receiveRate   = desc("network_receive_bytes_per_second", "Receive throughput that the last registration was computed from.", "device")
+	transmitRate  = desc("network_transmit_bytes_per_second", "Transmit throughput that the last registration was computed from.", "device")
+	capacity      = desc("network_capacity_bytes_per_second", "Capacity of the network device in each direction: the link speed, 0 where it reports none.", "device")
+	nodeCapacity  = desc("capacity_bytes_per_second", "Capacity of the node in each direction: the configured limit, or else the sum of the link speeds.")
+	headroom      = desc("headroom_bytes_per_second", "Capacity that is not in use, in the direction that the configuration names.")
+
+	rotated    = desc("credential_last_rotation_timestamp_seconds", "Unix time of the last successful credential rotation.")
+	age        = desc("credential_age_seconds", "Age of the credential now handed out, at the time of the scrape.")
+	expiry     = desc("credential_expiry_timestamp_seconds", "Unix time at which the credential now handed out stops being valid.")
+	every      = desc("credential_rotation_interval_seconds", "Configured time between rotations.")
+	valid      = desc("credential_valid", "Whether there is a verified credential to hand out.")
+	generation = desc("credential_generations", "Generations on record, by state.", "state")
+	pending    = desc("credential_deletes_pending", "Users that should be gone from the userdb and are not yet.")
+
+	allocations  = desc("allocations", "Open TURN allocations, counted from the log of the TURN server.")
+	created      = desc("allocations_created_total", "TURN allocations made, counted from the log of the TURN server.")
+	refusals     = desc("refusals_total", "Requests that the TURN server answered with an error, by STUN error code; the challenge that every client gets first is not counted.", "code")
+	authFailures = desc("auth_failures_total", "Logins that failed, by cause. unknown_user also stands for a userdb that cannot be read.", "cause")
+	relayIn      = desc("relay_receive_bytes_total", "Payload received from peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
+	relayOut     = desc("relay_transmit_bytes_total", "Payload sent to peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
+	logLines     = desc("child_log_lines_total", "Lines that the TURN server wrote to its log.")
+	suppressed   = desc("child_log_lines_suppressed_total", "Lines of the TURN server that were counted but not logged, to keep a storm of them out of the log.")
+)
+
+// Describe names nothing, so that the registry does not insist on series that
+// depend on the devices and the state of the node.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.status()
+	e := emitter(ch)
+	reasons := service.Readiness(s)
+	e.bool(ready, service.Ready(reasons))
+	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateForeignServer)
+	e.bool(draining, s.Draining)
+	e.child(s)
+	e.probe(s)
+	e.network(s)
+	e.credential(s)
+	e.sessions(s)
+	if s.Registry != nil {
+		e.zookeeper(s)
+	}
+}
+
+// emitter writes const metrics.
+type emitter chan<- prometheus.Metric
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (e emitter) bool(d *prometheus.Desc, v bool, labels ...string) {
+	n := 0.0
+	if v {
+		n = 1
+	}
+	e.gauge(d, n, labels...)
+}
+
+// time writes 0 for a time that has not come yet.
+func (e emitter) time(d *prometheus.Desc, t time.Time) {
+	if t.IsZero() {
+		e.gauge(d, 0)
+		return
+	}
+	e.gauge(d, float64(t.UnixMilli())/1000)
+}
+
+func (e emitter) stateset(d *prometheus.Desc, current string, states ...string) {
+	for _, s := range states {
+		e.bool(d, s == current, s)
+	}
+}
+
+func (e emitter) child(s service.Status) {
+	e.bool(childUp, s.Child.State == supervisor.Running)
+	e.stateset(childState, string(s.Child.State), string(supervisor.Starting), string(supervisor.Running),
+		string(supervisor.Backoff), string(supervisor.Stopping), string(supervisor.Stopped))
+	e.process(s.Child.PID)
+}
+
+func (e emitter) probe(s service.Status) {
+	e.bool(probeSuccess, s.Probe.Serving && s.Probe.Failures == 0, "udp")
+	e.gauge(probeFailures, float64(s.Probe.Failures))
+	e.bool(full, s.Probe.Full)
+}
+
+func (e emitter) network(s service.Status) {
+	for _, d := range s.Traffic.Devices {
+		e.counter(receiveBytes, d.RxBytes, d.Name)
+		e.counter(transmitBytes, d.TxBytes, d.Name)
+		e.counter(receiveDrops, d.RxDrops, d.Name)
+		e.gauge(receiveRate, d.RxBytesPerSecond, d.Name)
+		e.gauge(transmitRate, d.TxBytesPerSecond, d.Name)
+		e.gauge(capacity, d.CapacityBytesPerSecond, d.Name)
+	}
+	e.gauge(nodeCapacity, s.Traffic.CapacityBytesPerSecond)
+	e.gauge(headroom, s.Traffic.FreeMbps*1e6/8)
+}
+
+func (e emitter) credential(s service.Status) {
+	e.bool(valid, s.Credential.Active != 0)
+	e.time(rotated, s.Credential.Published)
+	e.time(expiry, s.Credential.Expires)
+	e.gauge(every, s.RotateEvery.Seconds())
+	if !s.Credential.Published.IsZero() {
+		e.gauge(age, max(0, s.At.Sub(s.Credential.Published).Seconds()))
+	}
+	count := map[credential.State]int{}
+	for _, g := range s.Credential.Generations {
+		count[g.State]++
+	}
+	for _, state := range []credential.State{credential.Pending, credential.Verified, credential.Active, credential.Retiring} {
+		e.gauge(generation, float64(count[state]), string(state))
+	}
+	e.gauge(pending, float64(s.Credential.DeletesPending))
+}
+
+func (e emitter) sessions(s service.Status) {
+	e.gauge(allocations, float64(s.Sessions.Open))
+	e.counter(created, s.Sessions.Created)
+	for code, n := range s.Sessions.Refused {
+		label := "other"
+		if code != 0 {
+			label = strconv.Itoa(code)
+		}
+		e.counter(refusals, n, label)
+	}
+	e.counter(authFailures, s.Sessions.Lines[coturn.KindUnknownUser], "unknown_user")
+	e.counter(authFailures, s.Sessions.Lines[coturn.KindWrongPassword], "wrong_password")
+	e.counter(authFailures, s.Sessions.Lines[coturn.KindWrongUsername], "wrong_username")
+	e.counter(relayIn, s.Sessions.Peer.ReceivedBytes)
+	e.counter(relayOut, s.Sessions.Peer.SentBytes)
+	var lines uint64
+	for _, n := range s.Sessions.Lines {
+		lines += n
+	}
+	e.counter(logLines, lines)
+	e.counter(suppressed, s.Sessions.Suppressed)
+}

@@ -1,0 +1,95 @@
+package metrics
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	kitprometheus "github.com/go-kit/kit/metrics/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/registry"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+const namespace = "turnwarden"
+
+// Metrics holds the registry of one process and the counters its parts write to.
+type Metrics struct {
+	Supervisor supervisor.Metrics
+	Credential credential.Metrics
+	Probe      probe.Metrics
+	Registry   registry.Metrics
+
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+// New returns metrics with every series that is known in advance at 0, or
+// increase() would miss the first event of each.
+func New() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.Supervisor.Restarts = m.counter("child_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
+	m.Credential.Rotations = m.counter("credential_rotations_total", "Credential rotations attempted.")
+	m.Credential.Failures = m.counter("credential_rotation_failures_total", "Credential rotations that failed.")
+	probes := prometheus.NewHistogramVec(histogramOpts("probe_duration_seconds", "Time a TURN probe took.",
+		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}), []string{"transport"})
+	probes.WithLabelValues("udp")
+	m.Probe.Duration = kitprometheus.NewHistogram(probes)
+	m.Registry.Operations = m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation")
+	m.Registry.Failures = m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation")
+
+	m.requests = prometheus.NewHistogramVec(histogramOpts("http_request_duration_seconds", "Time to answer HTTP requests.",
+		[]float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5}), []string{"handler", "method", "code"})
+	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "http_requests_in_flight", Help: "HTTP requests now being answered."})
+	m.registry.MustRegister(probes, m.requests, m.inFlight,
+		versioncollector.NewCollector(namespace),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Observe adds the series that are read from a Status at each scrape.
+func (m *Metrics) Observe(status StatusFunc) { m.registry.MustRegister(&collector{status}) }
+
+// Handler serves the exposition. A collector that fails costs its own series only.
+func (m *Metrics) Handler(logger *slog.Logger) http.Handler {
+	return promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelError),
+		ErrorHandling:       promhttp.ContinueOnError,
+		MaxRequestsInFlight: 40,
+		Registry:            m.registry,
+		EnableOpenMetrics:   true,
+	}))
+}
+
+// Instrument observes the requests of one route.
+func (m *Metrics) Instrument(route string, next http.Handler) http.Handler {
+	requests := m.requests.MustCurryWith(prometheus.Labels{"handler": route})
+	requests.WithLabelValues("get", "200")
+	return promhttp.InstrumentHandlerInFlight(m.inFlight, promhttp.InstrumentHandlerDuration(requests, next))
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *kitprometheus.Counter {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	if len(labels) == 0 {
+		v.WithLabelValues()
+	}
+	m.registry.MustRegister(v)
+	return kitprometheus.NewCounter(v)
+}
+
+// histogramOpts gives every histogram classic buckets, which all scrapers read,
+// and native ones for those that ask for protobuf.
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}
+}

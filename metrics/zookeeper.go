@@ -1,0 +1,26 @@
+package metrics
+
+import (
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/directory"
+)
+
+var (
+	zkState     = desc("zookeeper_session_state", "State of the ZooKeeper session; 1 for the current state, 0 for every other.", "state")
+	registered  = desc("zookeeper_registered", "Whether this node's ephemeral ZooKeeper node exists and is owned by this session.")
+	conflict    = desc("zookeeper_conflict", "Whether another live host holds the ZooKeeper node of this name.")
+	expirations = desc("zookeeper_session_expirations_total", "ZooKeeper sessions that expired.")
+	published   = desc("zookeeper_last_publish_timestamp_seconds", "Unix time of the last successful publication.")
+	advertised  = desc("advertised_free_bytes_per_second", "Headroom as last published in ZooKeeper.")
+)
+
+func (e emitter) zookeeper(s service.Status) {
+	r := s.Registry
+	e.stateset(zkState, string(r.Session.State), string(directory.Connecting), string(directory.Connected),
+		string(directory.Disconnected), string(directory.Expired))
+	e.bool(registered, r.Registered)
+	e.bool(conflict, r.Conflict != "")
+	e.counter(expirations, r.Session.Expirations)
+	e.time(published, r.LastPublish)
+	e.gauge(advertised, r.LastRecord.FreeTraffic*1e6/8)
+}

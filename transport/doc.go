@@ -1,0 +1,7 @@
+// Package transport puts the service on the wire: go-kit endpoints, the HTTP
+// routes of the credential API, and the operators' web listener.
+//
+// What is common to all methods of the domain is endpoint middleware; what
+// belongs to HTTP (methods, sizes, time limits) is http.Handler middleware. The
+// bodies are in shapes.go and nowhere else.
+package transport

@@ -1,0 +1,24 @@
+package transport
+
+import (
+	"context"
+
+	"github.com/go-kit/kit/endpoint"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+// Endpoints are the methods of service.Service, one field each.
+type Endpoints struct {
+	Credential endpoint.Endpoint
+}
+
+// NewEndpoints makes the endpoints of svc.
+func NewEndpoints(svc service.Service) Endpoints {
+	return Endpoints{Credential: method(svc.Credential)}
+}
+
+// method is a typed service method as an endpoint: the one type assertion.
+func method[Req, Resp any](f func(context.Context, Req) (Resp, error)) endpoint.Endpoint {
+	return func(ctx context.Context, request any) (any, error) { return f(ctx, request.(Req)) }
+}

@@ -1,0 +1,82 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/metrics"
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// willing is a userdb and a TURN server that agree to everything.
+type willing struct{}
+
+func (willing) Put(context.Context, string, string) error      { return nil }
+func (willing) Delete(context.Context, string) error           { return nil }
+func (willing) List(context.Context) ([]string, error)         { return nil, nil }
+func (willing) Allocate(context.Context, string, string) error { return nil }
+func (willing) Read() (traffic.Reading, error)                 { return traffic.Reading{}, errors.New("no NIC") }
+
+// TestWebHoldsNoSecret asks a node that has a credential for all the pages that
+// anybody may read.
+func TestWebHoldsNoSecret(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	counts := metrics.New()
+	node := service.NewNode(service.Facts{Node: "turn-1", RotateEvery: time.Hour}, logger)
+	nobody := func(context.Context) (supervisor.Process, error) { return nil, errors.New("not here") }
+	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
+		willing{}, willing{}, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")), func() {}, logger, counts.Credential)
+	node.Join(service.Parts{
+		Supervisor:  supervisor.New(nobody, supervisor.Policy{}, node.ChildChanged, logger, counts.Supervisor),
+		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, counts.Probe),
+		Credentials: rotator,
+		Meter:       traffic.NewMeter(willing{}, traffic.Config{}, func() {}, logger),
+		Log:         service.NewChildLog(logger),
+	})
+	counts.Observe(node.Status)
+	h, err := transport.NewWebHandler("/metrics", counts.Handler(logger), node.Status, counts.Instrument)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- rotator.Run(ctx) }()
+	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument))
+	var given struct{ UserID, Password string }
+	realtest.Eventually(t, 10*time.Second, func() error {
+		response, body := ask(t, rest, "GET", "/turncredential", nil)
+		if response.StatusCode != 200 {
+			return errors.New(body)
+		}
+		return json.Unmarshal([]byte(body), &given)
+	})
+	pages := serve(t, h)
+	for _, path := range []string{"/metrics", "/-/ready", "/-/healthy", "/"} {
+		_, body := ask(t, pages, "GET", path, nil)
+		for _, secret := range []string{given.Password, given.UserID} {
+			if secret == "" || strings.Contains(body, secret) {
+				t.Errorf("%s holds %q:\n%s", path, secret, body)
+			}
+		}
+	}
+	cancel()
+	<-done
+	if strings.Contains(log.String(), given.Password) {
+		t.Errorf("the log holds the password:\n%s", &log)
+	}
+}
