@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// actor adapts a Run method to oklog/run. Its interrupt returns only when run
+// has, and a group interrupts in the order of Add: so the order of Add is the
+// order of shutdown.
+func actor(run func(context.Context) error) (execute func() error, interrupt func(error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	return func() error {
+			defer close(done)
+			return run(ctx)
+		}, func(error) {
+			cancel()
+			<-done
+		}
+}
+
+// stopper takes what needs no goroutine into the order of shutdown: it idles
+// until it is interrupted, and then stop runs where it was added.
+func stopper(stop func()) (execute func() error, interrupt func(error)) {
+	done := make(chan struct{})
+	return func() error { <-done; return nil }, func(error) { stop(); close(done) }
+}
+
+// signals turns the first signal into an orderly stop and the second into a
+// hurried one. Unlike run.SignalHandler it stays subscribed while the group
+// stops; the third signal finds the default action and kills the process.
+type signals struct {
+	incoming <-chan os.Signal
+	reset    func() // gives the signals back to the kernel's default action
+	hurry    chan struct{}
+}
+
+func newSignals(incoming <-chan os.Signal, reset func()) *signals {
+	return &signals{incoming: incoming, reset: reset, hurry: make(chan struct{})}
+}
+
+// run returns at the first signal, and leaves a goroutine that waits for the
+// second until done is closed.
+func (s *signals) run(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+	case <-s.incoming:
+	}
+	go func() {
+		select {
+		case <-s.incoming:
+			s.reset()
+			close(s.hurry)
+		case <-done:
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+)
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// check adds what a single value cannot show: forms that need more than a kind,
+// and keys that contradict one another.
+func (d *document) check(c *Config) {
+	bad := func(key, found, remedy string) { d.add(d.lines[key], key, found, remedy) }
+	if !nodeName.MatchString(c.Node) {
+		bad("node", strconv.Quote(c.Node), "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit")
+	}
+	if c.Credentials.RotateEvery >= c.Credentials.Lifetime {
+		bad("credentials.rotate_every", c.Credentials.RotateEvery.String(),
+			fmt.Sprintf("less than credentials.lifetime (%v), or a client gets a credential that has already ended", c.Credentials.Lifetime))
+	}
+	if c.Coturn.RestartDelayMax < c.Coturn.RestartDelay {
+		bad("coturn.restart_delay_max", c.Coturn.RestartDelayMax.String(), fmt.Sprintf("at least coturn.restart_delay (%v)", c.Coturn.RestartDelay))
+	}
+	for _, p := range []struct{ key, value string }{
+		{"coturn.turnserver", c.Coturn.Turnserver}, {"coturn.turnadmin", c.Coturn.Turnadmin},
+		{"coturn.config_file", c.Coturn.ConfigFile}, {"credentials.state_dir", c.Credentials.StateDir},
+	} {
+		if p.value == "" {
+			bad(p.key, "nothing", "a path")
+		}
+	}
+	d.checkInterfaces(c, bad)
+	d.checkRegistry(c, bad)
+	d.checkListen(c, bad)
+}
+
+func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string)) {
+	seen := map[string]bool{}
+	for _, name := range c.Traffic.Interface {
+		if seen[name] {
+			bad("traffic.interface", strconv.Quote(name)+" twice", "each interface once, for they are summed")
+		}
+		seen[name] = true
+	}
+	if seen["auto"] && len(seen) > 1 {
+		bad("traffic.interface", strconv.Quote(strings.Join(c.Traffic.Interface, ", ")), "auto alone, or names")
+	}
+	if len(seen) == 0 {
+		bad("traffic.interface", "an empty list", "auto, a name, or a list of names")
+	}
+}
+
+func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string)) {
+	r := &c.Registry
+	for i, s := range r.ZooKeeper {
+		server, err := directory.ParseServer(s)
+		if err != nil {
+			bad("registry.zookeeper", strconv.Quote(s), err.Error())
+			continue
+		}
+		r.ZooKeeper[i] = server
+	}
+	for _, p := range []struct{ key, value string }{{"registry.path", r.Path}, {"registry.prometheus_path", r.PrometheusPath}} {
+		if !validZNode(p.value) {
+			bad(p.key, strconv.Quote(p.value), "an absolute ZooKeeper path such as /turn/servers, without a trailing slash")
+		}
+	}
+	if r.Path == r.PrometheusPath {
+		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), "another path than registry.path, or readers would take one node for the other")
+	}
+	if r.Advertise != "" {
+		if _, err := splitHostPort(r.Advertise, "1"); err != nil {
+			bad("registry.advertise", strconv.Quote(r.Advertise), "host or host:port, an IPv6 address in brackets")
+		}
+	}
+	if r.ACL == "digest" && r.AuthFile == "" {
+		bad("registry.acl", `"digest" without registry.auth_file`, "digest together with auth_file, or open")
+	}
+	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {
+		bad("registry.tls", "one of cert_file and key_file", "both, or neither")
+	}
+}
+
+func (d *document) checkListen(c *Config, bad func(key, found, remedy string)) {
+	host, port, err := net.SplitHostPort(c.API.Listen)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || portErr != nil {
+		bad("api.listen", strconv.Quote(c.API.Listen), "address:port, such as 127.0.0.1:13478")
+		return
+	}
+	if number == 0 && len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "" {
+		bad("api.listen", strconv.Quote(c.API.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
+	}
+	if !c.API.AllowUnauthenticated && !loopback(host) {
+		bad("api.listen", strconv.Quote(c.API.Listen),
+			"a loopback address; on any other address whoever can reach it gets TURN credentials: set api.allow_unauthenticated: true if a firewall keeps strangers out")
+	}
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func validZNode(path string) bool {
+	if !strings.HasPrefix(path, "/") || path == "/" {
+		return false
+	}
+	for _, part := range strings.Split(path[1:], "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+			return false
+		}
+	}
+	return path != "/zookeeper" && !strings.HasPrefix(path, "/zookeeper/")
+}
+
+// splitHostPort takes host, host:port, v6 or [v6]:port, and joins it with the
+// default port where it has none.
+func splitHostPort(s, defaultPort string) (string, error) {
+	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return net.JoinHostPort(ip.String(), defaultPort), nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = s, defaultPort
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("port %q", port)
+	}
+	if host == "" || strings.ContainsAny(host, " /[]\"\\") || strings.Contains(host, ":") && !strings.Contains(s, "[") {
+		return "", fmt.Errorf("host %q", host)
+	}
+	return net.JoinHostPort(host, port), nil
+}

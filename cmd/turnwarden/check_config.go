@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/turnwarden/turnwarden/service/coturn"
+)
+
+// checkConfig answers without touching the machine: both files, nothing else.
+func checkConfig(f flags, stdout io.Writer) error {
+	cfg, err := LoadConfig(f.configFile)
+	if err != nil {
+		return refuse(err)
+	}
+	conf, err := readConf(cfg)
+	if err != nil {
+		return refuse(err)
+	}
+	for _, w := range conf.Warnings {
+		fmt.Fprintln(stdout, "warning:", w)
+	}
+	fmt.Fprintf(stdout, "%s and %s are valid\n", f.configFile, cfg.Coturn.ConfigFile)
+	return nil
+}
+
+// readConf reads turnserver.conf and refuses what turnserver would do but this
+// program cannot prove.
+func readConf(cfg Config) (*coturn.Conf, error) {
+	conf, err := coturn.ReadConf(cfg.Coturn.ConfigFile, coturn.Mode(cfg.Credentials.Mode))
+	if err == nil && !conf.UDP {
+		err = fmt.Errorf("%s: no-udp: found, but service is proved over UDP, so that a server without it would never be listed; remove the line", conf.Path)
+	}
+	return conf, err
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+// starter returns what starts one run of turnserver: it looks that nobody else has
+// the port, renders the configuration with a CLI port and password of this run's
+// own, proves that the child will be able to read it, and starts it.
+func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{}) supervisor.Starter {
+	rendered := renderedPath(cfg)
+	command := supervisor.Command{
+		Path: s.turnserver, Args: coturn.Args(rendered), Dir: "/",
+		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to
+		// systemd in our name.
+		Env:         []string{"PATH=" + os.Getenv("PATH")},
+		Credential:  s.as,
+		StopTimeout: cfg.Coturn.StopTimeout, Hurry: hurry,
+		Stdout: supervisor.Lines(log.Stdout), Stderr: supervisor.Lines(log.Stderr),
+	}
+	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
+		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
+	}
+	return func(ctx context.Context) (supervisor.Process, error) {
+		if err := s.checkPorts(0); err != nil {
+			return nil, err
+		}
+		port, err := freeLoopbackPort()
+		if err != nil {
+			return nil, err
+		}
+		conf := s.conf.Render(coturn.Runtime{
+			Version: s.version, CLI: cfg.Coturn.CLI, CLIPort: port, CLIPassword: coturn.CLIPassword(rand.Text()),
+		})
+		if err := s.writeRendered(rendered, conf); err != nil {
+			return nil, err
+		}
+		if err := coturn.CheckReadable(ctx, rendered, s.as); err != nil {
+			return nil, err
+		}
+		return command.Start(ctx)
+	}
+}
+
+// writeRendered replaces the rendered file: 0600, owned by the child's uid before
+// its name appears, because it holds the CLI password.
+func (s *site) writeRendered(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "turnserver.conf.")
+	if err != nil {
+		return fmt.Errorf("render turnserver.conf: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // nothing is left there once it is renamed
+	defer tmp.Close()
+	if s.as != nil {
+		err = tmp.Chown(int(s.as.Uid), int(s.as.Gid))
+	}
+	if err == nil {
+		_, err = tmp.Write(data)
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("render turnserver.conf: %w", err)
+	}
+	return nil
+}
+
+func freeLoopbackPort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a port for coturn's CLI: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// listener finds where a running child answers over UDP: on the first address its
+// configuration names, else on the first that it has really bound.
+func (s *site) listener(pid int) (netip.AddrPort, bool) {
+	port := uint16(s.conf.ListeningPort)
+	if len(s.conf.ListeningIPs) > 0 {
+		return netip.AddrPortFrom(s.conf.ListeningIPs[0], port), true
+	}
+	bound, _, err := supervisor.Listeners(pid, port)
+	if err != nil || len(bound) == 0 {
+		return netip.AddrPort{}, false
+	}
+	return bound[0], true
+}

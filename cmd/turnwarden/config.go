@@ -1,0 +1,88 @@
+package main
+
+import (
+	"time"
+)
+
+// Config is turnwarden.yml. The tags are its documentation and its grammar:
+// default is what an absent key means, min the least value, oneof the words that
+// are accepted. A field's kind decides how its value is written (see yaml.go).
+type Config struct {
+	Node        string            `yaml:"node" help:"Name of this node in the registry and, hashed, in its usernames. Default: the host name."`
+	Coturn      CoturnConfig      `yaml:"coturn"`
+	Credentials CredentialsConfig `yaml:"credentials"`
+	Traffic     TrafficConfig     `yaml:"traffic"`
+	Registry    RegistryConfig    `yaml:"registry"`
+	Probe       ProbeConfig       `yaml:"probe"`
+	API         APIConfig         `yaml:"api"`
+}
+
+// CoturnConfig says which turnserver runs, and how it is kept running.
+type CoturnConfig struct {
+	Turnserver      string        `yaml:"turnserver" default:"turnserver" help:"The turnserver program; a bare name is looked up in PATH."`
+	Turnadmin       string        `yaml:"turnadmin" default:"turnadmin" help:"The turnadmin program."`
+	ConfigFile      string        `yaml:"config_file" default:"/etc/turnserver.conf" help:"The operator's turnserver.conf. It is read, never edited."`
+	User            string        `yaml:"user" help:"User that turnserver runs as when turnwarden is root."`
+	CLI             bool          `yaml:"cli" default:"true" help:"Open coturn's CLI on a loopback port with a random password per start."`
+	RestartDelay    time.Duration `yaml:"restart_delay" default:"3s" min:"100ms" help:"First delay before a child that died young is started again; doubles."`
+	RestartDelayMax time.Duration `yaml:"restart_delay_max" default:"1m" min:"100ms" help:"Longest delay before a restart."`
+	StableAfter     time.Duration `yaml:"stable_after" default:"1m" min:"1s" help:"A child that ran this long is started again at once."`
+	StopTimeout     time.Duration `yaml:"stop_timeout" default:"15s" min:"100ms" help:"Time between SIGTERM and SIGKILL."`
+	DrainTimeout    time.Duration `yaml:"drain_timeout" default:"0s" help:"How long SIGTERM waits, unlisted, for allocations to end; 0 = not at all."`
+}
+
+// CredentialsConfig says how long credentials live and where they are kept.
+type CredentialsConfig struct {
+	Mode        string        `yaml:"mode" default:"user" oneof:"user" help:"How clients authenticate: user = one rotating long-term user."`
+	UserDB      string        `yaml:"userdb" default:"turnadmin" oneof:"turnadmin sqlite" help:"Who writes coturn's userdb: turnadmin (password in its argv for milliseconds) or sqlite (SQL on the stdin of sqlite3)."`
+	Lifetime    time.Duration `yaml:"lifetime" default:"24h" min:"1s" help:"How long a credential is valid from its publication."`
+	RotateEvery time.Duration `yaml:"rotate_every" default:"12h" min:"1s" help:"How often a new one is published; less than lifetime."`
+	StateDir    string        `yaml:"state_dir" default:"/var/lib/turnwarden" help:"Directory of the state file, the lock and the rendered configuration."`
+}
+
+// TrafficConfig says which NIC is measured against which capacity.
+type TrafficConfig struct {
+	Interface    []string      `yaml:"interface" default:"auto" help:"auto (the NIC that owns relay-ip or listening-ip, else the default route's), a name, or a list to be summed."`
+	CapacityMbps Mbps          `yaml:"capacity_mbps" default:"auto" help:"auto (the link speed, read at each sample) or megabits per second."`
+	Direction    string        `yaml:"direction" default:"both" oneof:"both rx tx" help:"Which direction headroom is computed from; both = the tighter."`
+	Interval     time.Duration `yaml:"interval" default:"10s" min:"1s" help:"How often the counters are read and the record is written."`
+}
+
+// RegistryConfig says where and as what this node is registered.
+type RegistryConfig struct {
+	ZooKeeper      []string      `yaml:"zookeeper" help:"ZooKeeper servers, host[:2181]; empty = standalone."`
+	Path           string        `yaml:"path" default:"/turn/servers" help:"Parent of the record."`
+	PrometheusPath string        `yaml:"prometheus_path" default:"/turn/prometheus" help:"Parent of the node that Prometheus' nerve_sd_configs reads."`
+	SessionTimeout time.Duration `yaml:"session_timeout" default:"10s" min:"1s" help:"ZooKeeper session timeout to ask for."`
+	Advertise      string        `yaml:"advertise" help:"host[:port] published as restAddr. Default: api.listen, a wildcard replaced by the default route's source address."`
+	Region         string        `yaml:"region" help:"Region published in the record."`
+	Zone           string        `yaml:"zone" help:"Zone published in the record."`
+	AuthFile       string        `yaml:"auth_file" help:"File with user:password for ZooKeeper's digest scheme, mode 0600."`
+	ACL            string        `yaml:"acl" default:"open" oneof:"open digest" help:"Who may write our nodes: everybody, or holders of auth_file's secret."`
+	TLS            TLSConfig     `yaml:"tls"`
+}
+
+// TLSConfig names the files of a TLS client.
+type TLSConfig struct {
+	CAFile   string `yaml:"ca_file" help:"Certificates of the authorities that are trusted."`
+	CertFile string `yaml:"cert_file" help:"Client certificate."`
+	KeyFile  string `yaml:"key_file" help:"Its key, mode 0600."`
+}
+
+func (t TLSConfig) enabled() bool { return t != TLSConfig{} }
+
+// ProbeConfig says how service is proved.
+type ProbeConfig struct {
+	Interval  time.Duration `yaml:"interval" default:"5s" min:"1s" help:"How often the TURN server is probed."`
+	Timeout   time.Duration `yaml:"timeout" default:"2s" min:"100ms" help:"How long one stage of a probe may take."`
+	FailAfter int           `yaml:"fail_after" default:"3" min:"1" help:"Failures in a row after which the server does not serve."`
+}
+
+// APIConfig says where GET /turncredential is answered.
+type APIConfig struct {
+	Listen               string `yaml:"listen" default:"127.0.0.1:13478" help:"Address of the credential API."`
+	AllowUnauthenticated bool   `yaml:"allow_unauthenticated" default:"false" help:"Serve credentials on a non-loopback address to whoever can reach it."`
+}
+
+// Mbps is a rate in megabits (10^6 bits) per second; 0 stands for auto.
+type Mbps float64

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/prometheus/procfs"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/realtest"
+)
+
+// host is a machine with coturn and turnwarden on a loopback address of its own.
+type host struct {
+	dir, ip            string
+	turn, api, web     int
+	conf, yml, stateDB string
+	env                []string
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+	log    *os.File
+}
+
+// options change a host's configuration.
+type options struct {
+	zookeeper   []string
+	conf        []string          // lines of turnserver.conf
+	set         map[string]string // section.key: value, over the defaults of newHost
+	without     string            // a default line to leave out, by its beginning
+	environment []string
+}
+
+// newHost writes the two configuration files and starts nothing.
+func newHost(t *testing.T, o options) *host {
+	t.Helper()
+	realtest.Require(t, "turnserver", "turnadmin", "sqlite3")
+	ip := realtest.Loopback(t)
+	h := &host{dir: t.TempDir(), ip: ip, env: o.environment}
+	h.turn, h.api, h.web = realtest.FreePort(t, ip), realtest.FreePort(t, ip), realtest.FreePort(t, ip)
+	h.conf, h.yml = filepath.Join(h.dir, "turnserver.conf"), filepath.Join(h.dir, "turnwarden.yml")
+	lines := []string{
+		"listening-ip=" + ip, fmt.Sprintf("listening-port=%d", h.turn), "relay-ip=" + ip,
+		"min-port=20000", "max-port=29999", "lt-cred-mech", "realm=" + realtest.Realm,
+		"userdb=" + filepath.Join(h.dir, "turndb"), "allow-loopback-peers",
+	}
+	if o.without != "" {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, o.without) })
+	}
+	h.write(t, h.conf, strings.Join(append(lines, o.conf...), "\n")+"\n")
+	values := map[string]string{
+		"coturn.config_file": h.conf, "coturn.restart_delay": "100ms", "coturn.restart_delay_max": "1s", "coturn.stable_after": "1s",
+		"credentials.state_dir": filepath.Join(h.dir, "state"),
+		"traffic.capacity_mbps": "1000", "traffic.interval": "1s",
+		"probe.interval": "1s",
+		"api.listen":     net.JoinHostPort(ip, fmt.Sprint(h.api)),
+	}
+	if len(o.zookeeper) > 0 {
+		values["registry.zookeeper"] = "[" + strings.Join(o.zookeeper, ", ") + "]"
+		values["registry.session_timeout"] = "4s"
+	}
+	for k, v := range o.set {
+		values[k] = v
+	}
+	sections := map[string]string{}
+	for k, v := range values {
+		section, key, nested := strings.Cut(k, ".")
+		if !nested {
+			sections[section] = ""
+			key, section = section, ""
+		}
+		sections[section] += fmt.Sprintf("%s: %s\n", key, v)
+	}
+	var b strings.Builder
+	b.WriteString(sections[""])
+	for name, body := range sections {
+		if name != "" && body != "" {
+			b.WriteString(name + ":\n  " + strings.ReplaceAll(strings.TrimSuffix(body, "\n"), "\n", "\n  ") + "\n")
+		}
+	}
+	h.write(t, h.yml, b.String())
+	t.Cleanup(func() {
+		if h.cmd != nil {
+			h.signal(t, syscall.SIGKILL)
+			<-h.exited
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", h.ip, h.tail())
+		}
+	})
+	return h
+}
+
+func (h *host) write(t *testing.T, path, data string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *host) args() []string {
+	return []string{"run", "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web))}
+}
+
+// start runs turnwarden as a process of its own.
+func (h *host) start(t *testing.T) {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=debug")...)
+	cmd.Env = append(os.Environ(), append(h.env, "TURNWARDEN_TEST_RUN_MAIN=1")...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		// The death signal is tied to the thread, so the thread is kept (golang/go#27505).
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		defer log.Close()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	h.cmd, h.exited = cmd, exited
+}
+
+// serve starts turnwarden and waits until it is ready.
+func (h *host) serve(t *testing.T) {
+	t.Helper()
+	h.start(t)
+	h.waitReady(t)
+}
+
+func (h *host) waitReady(t *testing.T) {
+	t.Helper()
+	realtest.Eventually(t, 20*time.Second, func() error {
+		select {
+		case <-h.exited:
+			t.Fatalf("turnwarden ended: %v\n%s", h.cmd.ProcessState, h.tail())
+		default:
+		}
+		code, body, err := h.get("/-/ready")
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("%d %s", code, body)
+		}
+		return err
+	})
+}
+
+func (h *host) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	_ = h.cmd.Process.Signal(s)
+}
+
+// wait returns the exit code.
+func (h *host) wait(t *testing.T, limit time.Duration) int {
+	t.Helper()
+	select {
+	case <-h.exited:
+		return h.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		t.Fatalf("turnwarden did not end within %v", limit)
+		return 0
+	}
+}
+
+// get asks the web listener.
+func (h *host) get(path string) (code int, body string, err error) {
+	return get("http://" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)) + path)
+}
+
+func get(url string) (code int, body string, err error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+// metric returns one sample of /metrics, by its name with its labels.
+func (h *host) metric(t *testing.T, series string) string {
+	t.Helper()
+	_, body, err := h.get("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := bufio.NewScanner(strings.NewReader(body))
+	for s.Scan() {
+		if value, ok := strings.CutPrefix(s.Text(), series+" "); ok {
+			return value
+		}
+	}
+	t.Fatalf("no %s in /metrics", series)
+	return ""
+}
+
+func (h *host) tail() string {
+	b, err := os.ReadFile(filepath.Join(h.dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	var kept []string
+	for l := range strings.Lines(string(b)) {
+		if !strings.Contains(l, "level=DEBUG") { // the child's session lines
+			kept = append(kept, l)
+		}
+	}
+	return strings.Join(kept[max(0, len(kept)-60):], "")
+}
+
+// child returns the pid of turnwarden's turnserver, 0 without one.
+func (h *host) child(t *testing.T) int {
+	t.Helper()
+	pids := turnservers(t, filepath.Join(h.dir, "state", "turnserver.conf"))
+	if len(pids) > 1 {
+		t.Fatalf("turnservers at once: %v", pids)
+	}
+	if len(pids) == 0 {
+		return 0
+	}
+	return pids[0]
+}
+
+// turnservers lists the live processes that run with this configuration file.
+func turnservers(t *testing.T, conf string) (pids []int) {
+	t.Helper()
+	procs, err := procfs.AllProcs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		args, err := p.CmdLine()
+		if err != nil {
+			continue
+		}
+		for _, a := range args {
+			// A zombie has no command line any more.
+			if a == conf {
+				pids = append(pids, p.PID)
+			}
+		}
+	}
+	return pids
+}
+
+// seed is the reply of GET /turncredential, read as its clients read it.
+type seed struct {
+	Type        string `json:"type"`
+	Code        string `json:"code"`
+	UserID      string `json:"userid"`
+	Password    string `json:"password"`
+	ExpiredTime int64  `json:"expired_time"`
+}
+
+func (s seed) expires() time.Time { return time.UnixMilli(s.ExpiredTime) }
+
+// fetch asks for a credential at a record's restAddr.
+func fetch(restAddr string) (seed, error) {
+	code, body, err := get("http://" + restAddr + "/turncredential")
+	if err != nil {
+		return seed{}, err
+	}
+	var s seed
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		return seed{}, fmt.Errorf("%d %q: %w", code, body, err)
+	}
+	if code != http.StatusOK || s.Code != "ok" || s.UserID == "" || s.Password == "" {
+		return seed{}, fmt.Errorf("%d %q", code, body)
+	}
+	return s, nil
+}
+
+func (h *host) rest() string { return net.JoinHostPort(h.ip, fmt.Sprint(h.api)) }
+
+func (h *host) addr() netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(h.ip), uint16(h.turn))
+}
+
+// records reads what a signalling server would see.
+func records(c *zk.Conn, path string) (map[string]directory.Record, error) {
+	names, _, err := c.Children(path)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]directory.Record{}
+	for _, n := range names {
+		data, _, err := c.Get(path + "/" + n)
+		if err != nil {
+			return nil, err
+		}
+		if all[n], err = directory.Decode(data); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// listed waits until exactly one record is there, up and with room.
+func listed(t *testing.T, c *zk.Conn, limit time.Duration) directory.Record {
+	t.Helper()
+	var found directory.Record
+	realtest.Eventually(t, limit, func() error {
+		all, err := records(c, "/turn/servers")
+		if err != nil {
+			return err
+		}
+		if len(all) != 1 {
+			return fmt.Errorf("%d records", len(all))
+		}
+		for _, r := range all {
+			if r.State != "up" || r.FreeTraffic <= 0 {
+				return fmt.Errorf("record %+v", r)
+			}
+			found = r
+		}
+		return nil
+	})
+	return found
+}
+
+// unlisted waits until no record is there.
+func unlisted(t *testing.T, c *zk.Conn, limit time.Duration) {
+	t.Helper()
+	realtest.Eventually(t, limit, func() error {
+		names, _, err := c.Children("/turn/servers")
+		if err == nil && len(names) > 0 {
+			err = fmt.Errorf("still there: %v", names)
+		}
+		return err
+	})
+}

@@ -1,0 +1,102 @@
+// Command turnwarden makes a stock coturn host a TURN service that operators trust.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+)
+
+// Exit codes, as documented.
+const (
+	exitOK    = 0
+	exitError = 1 // failed at run time
+	exitUsage = 2 // usage, configuration or preflight
+)
+
+func main() {
+	incoming := make(chan os.Signal, 8)
+	signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
+	s := newSignals(incoming, func() { signal.Stop(incoming) })
+	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr, s))
+}
+
+// flags are what the command line says.
+type flags struct {
+	configFile    string
+	webListen     string
+	webConfigFile string
+	telemetryPath string
+	log           *promslog.Config
+}
+
+// command runs one subcommand and returns the exit code. Nothing below it ends the
+// process or touches signals, so that tests can run it in theirs.
+func command(args []string, stdout, stderr io.Writer, s *signals) int {
+	f := flags{log: &promslog.Config{Writer: stderr}}
+	app := kingpin.New("turnwarden", "Runs a TURN server (coturn), proves that it serves, rotates its credentials and registers its room.")
+	stopped := -1
+	app.Terminate(func(code int) {
+		if stopped < 0 {
+			stopped = code
+		}
+	})
+	app.UsageWriter(stdout).ErrorWriter(stderr)
+	app.Version(version.Print("turnwarden"))
+	app.HelpFlag.Short('h')
+
+	run := app.Command("run", "Run turnserver and everything around it until SIGTERM.")
+	configFlag(run, &f)
+	run.Flag("web.listen-address", "Address of /metrics, /-/healthy and /-/ready.").Default(":13479").StringVar(&f.webListen)
+	run.Flag("web.config.file", "TLS and basic auth of that address, as exporter-toolkit's web configuration.").StringVar(&f.webConfigFile)
+	run.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
+	promslogflag.AddFlags(app, f.log)
+	check := app.Command("check-config", "Check turnwarden.yml and the turnserver.conf it names; every mistake is printed.")
+	configFlag(check, &f)
+
+	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config; see turnwarden --help")
+		return exitUsage
+	}
+	name, err := app.Parse(args)
+	switch {
+	case stopped >= 0: // --help and --version have answered
+		return stopped
+	case err != nil:
+		fmt.Fprintf(stderr, "turnwarden: %v; see turnwarden --help\n", err)
+		return exitUsage
+	}
+	switch name {
+	case run.FullCommand():
+		err = runNode(f, promslog.New(f.log), s)
+	case check.FullCommand():
+		err = checkConfig(f, stdout)
+	}
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "turnwarden: %v\n", err)
+	if _, refused := errors.AsType[*refusal](err); refused {
+		return exitUsage
+	}
+	return exitError
+}
+
+func configFlag(c *kingpin.CmdClause, f *flags) {
+	c.Flag("config.file", "Configuration file.").Default("turnwarden.yml").StringVar(&f.configFile)
+}
+
+// refusal is an error found before anything was started.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+func refuse(err error) error { return &refusal{err} }

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+)
+
+// site is what preflight found out about this machine: all that the parts need
+// and the configuration does not say.
+type site struct {
+	turnserver string // absolute
+	version    coturn.Version
+	conf       *coturn.Conf
+	as         *syscall.Credential // whom the child runs as; nil = as we do
+	userdb     coturn.UserDB
+	source     *traffic.Procfs
+	directory  directory.Config
+	restAddr   string
+	outside    netip.Addr // the default route's source address; invalid without one
+	lock       *os.File
+	web, api   net.Listener
+}
+
+// preflight checks all that can be checked before anything is started, and takes
+// what nobody else may have: the lock and the listeners. Each error is one line
+// that says what to do.
+func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_ *site, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	s := &site{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	for _, step := range []func() error{
+		func() error { return s.findCoturn(ctx, cfg, logger) },
+		func() error { return s.findUser(cfg, logger) },
+		func() error { return s.openStateDir(cfg) },
+		func() error { return s.freePorts(renderedPath(cfg), logger) },
+		func() error { return s.prepareUserDB(ctx, cfg) },
+		func() error { return s.findInterfaces(cfg, logger) },
+		func() error { return s.listen(cfg, f) },
+		func() error { return s.prepareRegistry(cfg, logger) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *site) close() {
+	if s.lock != nil {
+		s.lock.Close()
+	}
+	for _, l := range []net.Listener{s.web, s.api} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) error {
+	path, err := exec.LookPath(cfg.Coturn.Turnserver)
+	if err != nil {
+		return fmt.Errorf("coturn.turnserver: %w; install coturn (Debian: apt install coturn) or name the program", err)
+	}
+	if s.turnserver, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("coturn.turnserver: %w", err)
+	}
+	if err := coturn.CheckName(s.turnserver); err != nil {
+		return err
+	}
+	if s.conf, err = readConf(cfg); err != nil {
+		return err
+	}
+	if s.version, err = coturn.DetectVersion(ctx, s.turnserver); err != nil {
+		return err
+	}
+	for _, w := range append(s.conf.Warnings, s.conf.Check(s.version)...) {
+		logger.Warn(w)
+	}
+	return nil
+}
+
+// findUser resolves whom the child runs as: coturn.user, or what proc-user said.
+func (s *site) findUser(cfg Config, logger *slog.Logger) error {
+	name, key := cfg.Coturn.User, "coturn.user"
+	if name == "" && s.conf.ProcUser != "" {
+		name, key = s.conf.ProcUser, "proc-user"
+	}
+	if name == "" {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w; name an existing user", key, err)
+	}
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+	if int(uid) == os.Geteuid() {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%s: only root can run turnserver as %s, and this is uid %d; start turnwarden as root or as %s", key, name, os.Geteuid(), name)
+	}
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	s.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	if groups, err := u.GroupIds(); err == nil {
+		for _, g := range groups {
+			if id, err := strconv.ParseUint(g, 10, 32); err == nil {
+				s.as.Groups = append(s.as.Groups, uint32(id))
+			}
+		}
+	}
+	logger.Debug("turnserver runs as another user", "user", name)
+	return nil
+}
+
+// openStateDir creates the directory, mode 0711 so that the child's uid can reach
+// its configuration and list nothing, and locks it.
+func (s *site) openStateDir(cfg Config) error {
+	dir := cfg.Credentials.StateDir
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("credentials.state_dir: %w; create it, owned by uid %d, or name another", err, os.Geteuid())
+	}
+	lock, err := lockStateDir(dir)
+	s.lock = lock
+	return err
+}
+
+func renderedPath(cfg Config) string {
+	dir, err := filepath.Abs(cfg.Credentials.StateDir)
+	if err != nil {
+		dir = cfg.Credentials.StateDir
+	}
+	return filepath.Join(dir, "turnserver.conf")
+}
+
+// freePorts ends what a killed turnwarden left behind, and refuses to start
+// beside anybody else's server: SO_REUSEPORT would let both run and split the
+// clients between them.
+func (s *site) freePorts(rendered string, logger *slog.Logger) error {
+	orphans, err := supervisor.Orphans(rendered)
+	if err != nil {
+		return fmt.Errorf("look for a turnserver of an earlier run: %w", err)
+	}
+	for _, pid := range orphans {
+		logger.Warn("killing the turnserver that an earlier turnwarden left behind", "pid", pid)
+		if err := supervisor.KillOrphan(pid, rendered); err != nil {
+			return fmt.Errorf("kill turnserver %d of an earlier run: %w; kill it by hand", pid, err)
+		}
+	}
+	return s.checkPorts(0)
+}
+
+// listening is what turnserver will listen on, as far as its configuration says.
+func (s *site) listening() []netip.AddrPort {
+	ports := []int{s.conf.ListeningPort}
+	if s.conf.TLS || s.conf.DTLS {
+		ports = append(ports, s.conf.TLSListeningPort)
+	}
+	addrs := s.conf.ListeningIPs
+	if len(addrs) == 0 {
+		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	}
+	var all []netip.AddrPort
+	for _, port := range ports {
+		for _, a := range addrs {
+			all = append(all, netip.AddrPortFrom(a, uint16(port)))
+		}
+	}
+	return all
+}
+
+// checkPorts names whoever but pid holds one of turnserver's ports.
+func (s *site) checkPorts(pid int) error {
+	foreign, err := supervisor.Foreign(pid, s.listening())
+	if err != nil {
+		return fmt.Errorf("look for other servers on turnserver's ports: %w", err)
+	}
+	if len(foreign) > 0 {
+		return fmt.Errorf("%s; stop it, or give one of the two another listening-port", foreign[0])
+	}
+	return nil
+}
+
+func (s *site) prepareUserDB(ctx context.Context, cfg Config) error {
+	s.userdb = coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}
+	return s.userdb.Prepare(ctx, cfg.Coturn.Turnadmin)
+}
+
+func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
+	host, err := traffic.ReadHost()
+	if err != nil {
+		return err
+	}
+	s.outside = host.DefaultSource
+	names, err := host.Select(cfg.Traffic.Interface, s.conf.RelayIPs, s.conf.ListeningIPs)
+	if err != nil {
+		return err
+	}
+	if s.source, err = traffic.NewProcfs("/proc", "/sys", names); err != nil {
+		return err
+	}
+	if err := traffic.CheckCapacity(s.source, trafficConfig(cfg)); err != nil {
+		if len(cfg.Registry.ZooKeeper) > 0 {
+			return err
+		}
+		logger.Warn("headroom is unknown; nothing depends on it while registry.zookeeper is empty", "err", err)
+	}
+	return nil
+}
+
+func trafficConfig(cfg Config) traffic.Config {
+	return traffic.Config{CapacityMbps: float64(cfg.Traffic.CapacityMbps), Direction: cfg.Traffic.Direction, Interval: cfg.Traffic.Interval}
+}
+
+// listen binds both listeners before anything runs: a taken port is an error of
+// the start, not of the run.
+func (s *site) listen(cfg Config, f flags) (err error) {
+	if f.webConfigFile != "" {
+		if err := web.Validate(f.webConfigFile); err != nil {
+			return fmt.Errorf("--web.config.file: %w", err)
+		}
+	}
+	if s.web, err = net.Listen("tcp", f.webListen); err != nil {
+		return fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
+	}
+	if s.api, err = net.Listen("tcp", cfg.API.Listen); err != nil {
+		return fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
+	}
+	return nil
+}
+
+func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
+	r := cfg.Registry
+	if len(r.ZooKeeper) == 0 {
+		return nil
+	}
+	if s.restAddr, err = advertised(r.Advertise, s.api.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
+		return err
+	}
+	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
+		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "restAddr", s.restAddr)
+	}
+	s.directory = directory.Config{
+		Servers: r.ZooKeeper, SessionTimeout: r.SessionTimeout, ACL: r.ACL,
+		StateFile: filepath.Join(cfg.Credentials.StateDir, "zookeeper-sessions"),
+	}
+	if r.AuthFile != "" {
+		content, err := os.ReadFile(r.AuthFile)
+		if err == nil {
+			s.directory.Auth, err = directory.ParseAuth(content)
+		}
+		if err != nil {
+			return fmt.Errorf("registry.auth_file %s: %w", r.AuthFile, err)
+		}
+	}
+	if r.TLS.enabled() {
+		if s.directory.TLS, err = clientTLS(r.TLS); err != nil {
+			return fmt.Errorf("registry.tls: %w", err)
+		}
+	}
+	return nil
+}
+
+// advertised is the restAddr of the record.
+func advertised(configured string, api netip.AddrPort, outside netip.Addr) (string, error) {
+	port := strconv.Itoa(int(api.Port()))
+	switch {
+	case configured != "":
+		return splitHostPort(configured, port)
+	case !api.Addr().Unmap().IsUnspecified():
+		return net.JoinHostPort(api.Addr().Unmap().String(), port), nil
+	case outside.IsValid():
+		return net.JoinHostPort(outside.String(), port), nil
+	}
+	return "", errors.New("registry.advertise: api.listen is a wildcard and this host has no default route to take an address from; set registry.advertise")
+}
+
+func clientTLS(t TLSConfig) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file: no PEM certificate in %s", t.CAFile)
+		}
+	}
+	if t.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("cert_file and key_file: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

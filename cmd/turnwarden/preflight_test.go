@@ -1,0 +1,227 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/realtest"
+)
+
+// TestBadInput: each mistake of an operator is one line that says what to do, exit
+// code 2, and nothing is left running.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	taken := func(t *testing.T, network, addr string) {
+		t.Helper()
+		if network == "udp" {
+			p, err := net.ListenPacket("udp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { p.Close() })
+			return
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	self := "pid " // the test process holds the port, and its pid is named
+	for name, test := range map[string]struct {
+		options options
+		prepare func(t *testing.T, h *host)
+		want    []string // each must be in the line
+	}{
+		"missing turnserver": {
+			options: options{set: map[string]string{"coturn.turnserver": "/nowhere/turnserver"}},
+			want:    []string{"coturn.turnserver", "/nowhere/turnserver", "install coturn"},
+		},
+		"missing turnadmin": {
+			options: options{set: map[string]string{"coturn.turnadmin": "/nowhere/admin"}},
+			want:    []string{"/nowhere/admin", "coturn.turnadmin"},
+		},
+		"missing turnserver.conf": {
+			options: options{set: map[string]string{"coturn.config_file": "/nowhere/turnserver.conf"}},
+			want:    []string{"/nowhere/turnserver.conf", "coturn.config_file"},
+		},
+		"turnserver.conf is a directory": {
+			prepare: func(_ *testing.T, h *host) { os.Remove(h.conf); os.Mkdir(h.conf, 0o700) },
+			want:    []string{"turnserver.conf", "regular file"},
+		},
+		"no realm":        {options: options{without: "realm"}, want: []string{"realm", "realm=turn.example.org"}},
+		"no lt-cred-mech": {options: options{without: "lt-cred-mech"}, want: []string{"lt-cred-mech", "anybody"}},
+		"no UDP":          {options: options{conf: []string{"no-udp"}}, want: []string{"no-udp", "remove the line"}},
+		"user line":       {options: options{conf: []string{"user=alice:secret1"}}, want: []string{"user"}},
+		"userdb in a directory that is not there": {
+			options: options{without: "userdb", conf: []string{"userdb=/nowhere/turndb"}},
+			want:    []string{"/nowhere"},
+		},
+		"userdb is no database": {
+			prepare: func(t *testing.T, h *host) { h.write(t, filepath.Join(h.dir, "turndb"), "this is not a database") },
+			want:    []string{"turndb"},
+		},
+		"UDP port taken": {
+			prepare: func(t *testing.T, h *host) { taken(t, "udp", h.addr().String()) },
+			want:    []string{self, "udp", "listening-port"},
+		},
+		"TCP port taken": {
+			prepare: func(t *testing.T, h *host) { taken(t, "tcp", h.addr().String()) },
+			want:    []string{self, "tcp", "listening-port"},
+		},
+		"API port taken": {
+			prepare: func(t *testing.T, h *host) { taken(t, "tcp", h.rest()) },
+			want:    []string{"api.listen", "address already in use"},
+		},
+		"unknown interface": {
+			options: options{set: map[string]string{"traffic.interface": "eth77"}},
+			want:    []string{"eth77", "lo"},
+		},
+		"capacity unknown with ZooKeeper": {
+			options: options{zookeeper: []string{"127.0.0.1:2181"}, set: map[string]string{"traffic.interface": "lo", "traffic.capacity_mbps": "auto"}},
+			want:    []string{"traffic.capacity_mbps", "lo"},
+		},
+		"ZooKeeper address nonsense": {
+			options: options{zookeeper: []string{`"zk1:port"`}},
+			want:    []string{"registry.zookeeper", "zk1:port"},
+		},
+		"ZooKeeper chroot": {
+			options: options{zookeeper: []string{`"zk1:2181/turn"`}},
+			want:    []string{"registry.zookeeper", "registry.path"},
+		},
+		"state directory cannot be made": {
+			options: options{set: map[string]string{"credentials.state_dir": "/proc/nowhere"}},
+			want:    []string{"credentials.state_dir", "/proc/nowhere"},
+		},
+		"unknown user": {
+			options: options{set: map[string]string{"coturn.user": "nobody-of-that-name"}},
+			want:    []string{"coturn.user", "nobody-of-that-name"},
+		},
+		"credentials to strangers": {
+			options: options{set: map[string]string{"api.listen": `"0.0.0.0:0"`}},
+			want:    []string{"api.listen", "allow_unauthenticated"},
+		},
+		"bad YAML": {
+			prepare: func(t *testing.T, h *host) { h.write(t, h.yml, "coturn: [\n") },
+			want:    []string{"turnwarden.yml", "line"},
+		},
+		"no file": {
+			prepare: func(_ *testing.T, h *host) { os.Remove(h.yml) },
+			want:    []string{"turnwarden.yml", "--config.file"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, test.options)
+			if test.prepare != nil {
+				test.prepare(t, h)
+			}
+			cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=error")...)
+			cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+			timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+			defer timer.Stop()
+			out, _ := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			text := strings.TrimSpace(string(out))
+			if strings.Contains(text, "\n") {
+				t.Errorf("more than one line:\n%s", text)
+			}
+			for _, w := range test.want {
+				if !strings.Contains(text, w) {
+					t.Errorf("no %q in: %s", w, text)
+				}
+			}
+			if strings.Contains(text, "secret1") {
+				t.Errorf("a secret in: %s", text)
+			}
+			if pids := turnservers(t, filepath.Join(h.dir, "state", "turnserver.conf")); len(pids) > 0 {
+				t.Errorf("left running: %v", pids)
+			}
+			t.Log(text)
+		})
+	}
+}
+
+// TestUnreadableForTheChild: a file that the child's user cannot read would start it
+// with coturn's defaults, open to anybody.
+func TestUnreadableForTheChild(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		realtest.Missing(t, "only root can run the child as another user")
+	}
+	h := newHost(t, options{set: map[string]string{"coturn.user": "nobody"}})
+	if err := os.Chmod(h.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], h.args()...)
+	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 2 {
+		t.Errorf("exit code %d, want 2:\n%s", code, out)
+	}
+}
+
+// TestChildAsAnotherUser: root runs the child as coturn.user, on a port below 1024
+// where one is configured, and the userdb is that user's.
+func TestChildAsAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		realtest.Missing(t, "only root can run the child as another user")
+	}
+	dir, err := os.MkdirTemp("", "turnwarden-test") // whose parents everybody may enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, options{
+		without: "userdb", conf: []string{"userdb=" + dir + "/turndb", "listening-port=443"},
+		set: map[string]string{"coturn.user": "nobody", "credentials.state_dir": dir + "/state"},
+	})
+	h.turn = 443
+	h.serve(t)
+	s, err := fetch(h.rest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	serves(t, h, s, time.Second)
+	info, err := os.Stat(dir + "/state/turnserver.conf")
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("rendered file: %v %v, want mode 0600", info, err)
+	}
+	// The death of turnwarden takes a child of another uid along, too.
+	pids := turnservers(t, dir+"/state/turnserver.conf")
+	if len(pids) != 1 {
+		t.Fatalf("children %v", pids)
+	}
+	_ = h.cmd.Process.Kill()
+	<-h.exited
+	gone(t, pids[0], time.Second)
+}
+
+// TestSecondRun: the state directory has one owner, and the refusal names it.
+func TestSecondRun(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=error")...)
+	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "pid ") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if h.child(t) == 0 {
+		t.Error("the refused run ended the first one's child")
+	}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/turnwarden/turnwarden/metrics"
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/registry"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// runNode is the wiring of one host.
+//
+//	signalling server ── GET /turncredential ──► api ──┐
+//	Prometheus ───────── GET /metrics ─────────► web ──┤
+//	                                                   ▼
+//	ZooKeeper ◄── registrar ◄────────────────────── service.Node ──────► credential ──► userdb
+//	                                                 ▲   │   ▲            (rotator)      ▲ turnadmin
+//	                            NIC ──► traffic ─────┘   │   └── probe ──► turnserver ───┘
+//	                                                     └── supervisor ──► (child)
+//
+// The parts first, then the actors in the order in which they stop.
+func runNode(f flags, logger *slog.Logger, s *signals) error {
+	cfg, err := LoadConfig(f.configFile)
+	if err != nil {
+		return refuse(err)
+	}
+	at, err := preflight(context.Background(), cfg, f, logger)
+	if err != nil {
+		return refuse(err)
+	}
+	defer at.close()
+	logger.Info("starting turnwarden", "version", version.Info(), "node", cfg.Node, "coturn", at.version, "realm", at.conf.Realm)
+
+	part := func(name string) *slog.Logger { return logger.With("part", name) }
+	counts := metrics.New()
+	node := service.NewNode(service.Facts{
+		Node: cfg.Node, Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
+		RESTAddr: at.restAddr, URIs: at.conf.URIs(at.outside), Version: version.Version,
+		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, Listener: at.listener,
+	}, part("node"))
+	parts := service.Parts{Log: service.NewChildLog(part("child"))}
+	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry),
+		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
+		node.ChildChanged, part("supervisor"), counts.Supervisor)
+	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
+		probe.Node{Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, Notify: node.ProbeChanged},
+		part("probe"), counts.Probe)
+	parts.Credentials = credential.New(
+		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},
+		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, "credentials.json")),
+		node.CredentialChanged, part("credential"), counts.Credential)
+	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
+	if len(cfg.Registry.ZooKeeper) > 0 {
+		parts.Registrar = registry.New(registry.Config{
+			Directory: at.directory, Node: cfg.Node, Path: cfg.Registry.Path, Interval: cfg.Traffic.Interval,
+			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(cfg),
+		}, node.Publication, part("registry"), counts.Registry)
+	}
+	node.Join(parts)
+	counts.Observe(node.Status)
+
+	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument))
+	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
+	if err != nil {
+		return err
+	}
+	webServer := newServer(pages)
+
+	stopped := make(chan struct{})
+	defer close(stopped)
+	notify := &notifier{node.Status, part("notify"), cfg.Coturn.DrainTimeout + cfg.Coturn.StopTimeout + 15*time.Second}
+	var g run.Group
+	add := func(name string, execute func() error, interrupt func(error)) {
+		g.Add(execute, func(err error) {
+			logger.Debug("stopping", "part", name)
+			interrupt(err)
+		})
+	}
+	addRun := func(name string, r func(context.Context) error) {
+		execute, interrupt := actor(r)
+		add(name, execute, interrupt)
+	}
+	addStop := func(name string, stop func()) {
+		execute, interrupt := stopper(stop)
+		add(name, execute, interrupt)
+	}
+	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
+	addRun("notify", notify.run)
+	addStop("unlist", node.Unlist)
+	if cfg.Coturn.DrainTimeout > 0 {
+		addStop("drain", func() { node.Drain(cfg.Coturn.DrainTimeout, s.hurry) })
+	}
+	if parts.Registrar != nil {
+		addRun("registry", parts.Registrar.Run)
+	}
+	addStop("node", node.Stop)
+	addRun("credential", parts.Credentials.Run)
+	addRun("probe", parts.Prober.Run)
+	addRun("supervisor", parts.Supervisor.Run)
+	addRun("traffic", parts.Meter.Run)
+	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api))
+	add("web", func() error {
+		systemd := false
+		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
+	}, shutdown(webServer))
+
+	logger.Info("listening", "api", at.api.Addr(), "web", at.web.Addr())
+	if err := g.Run(); err != nil {
+		return err
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// nerve is what Prometheus' nerve_sd_configs reads: where our metrics are.
+func (s *site) nerve(cfg Config) []byte {
+	addr := s.web.Addr().(*net.TCPAddr).AddrPort()
+	host := addr.Addr().Unmap().String()
+	if addr.Addr().IsUnspecified() {
+		host, _, _ = net.SplitHostPort(s.restAddr)
+	}
+	data, _ := json.Marshal(struct { // strings and numbers always marshal
+		Host string `json:"host"`
+		Port uint16 `json:"port"`
+		Name string `json:"name"`
+	}{host, addr.Port(), cfg.Node})
+	return data
+}
+
+// store is where credentials.userdb says that users are written.
+func (s *site) store(cfg Config) credential.Store {
+	if cfg.Credentials.UserDB == "sqlite" {
+		return coturn.NewSQLite(s.userdb)
+	}
+	return coturn.NewTurnadmin(cfg.Coturn.Turnadmin, s.userdb)
+}
+
+// newServer bounds what one connection may cost.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+}
+
+func ended(err error) error {
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve HTTP: %w", err)
+}
+
+// shutdown lets requests under way end.
+func shutdown(s *http.Server) func(error) {
+	return func(error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close() // they had their time
+		}
+	}
+}
