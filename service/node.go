@@ -35,6 +35,9 @@ type Facts struct {
 	RotateEvery        time.Duration
 	ProbeTimeout       time.Duration
 	NoSTUN             bool // turnserver.conf has no-stun
+	// RelayFree says whether relay ports are free, so that a 508 means that the
+	// server cannot open its relay sockets.
+	RelayFree func() bool
 	// Listener finds the address on which a running child answers.
 	Listener func(pid int) (netip.AddrPort, bool)
 }
@@ -183,6 +186,9 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
 	defer cancel()
 	_, err := probe.Allocate(ctx, target.Addr, username, password)
+	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && n.facts.RelayFree() {
+		return fmt.Errorf("no relay socket can be opened, though ports are free; check relay-ip: %w", err)
+	}
 	for _, m := range []struct{ is, as error }{
 		{probe.ErrFull, credential.ErrFull}, {probe.ErrRefused, credential.ErrRefused}, {probe.ErrNoAnswer, credential.ErrNoAnswer},
 	} {

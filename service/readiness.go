@@ -54,7 +54,11 @@ func Readiness(s Status) []Reason {
 		add(StateDown, "probe: not serving: %s", s.Probe.Err)
 	}
 	if s.Credential.Active == 0 {
-		add(StateDown, "credential: none that is verified and valid")
+		text := "credential: none that is verified and valid"
+		if s.Credential.Failure != "" {
+			text += ": " + s.Credential.Failure
+		}
+		add(StateDown, "%s", text)
 	}
 	if s.Probe.Full {
 		reasons = append(reasons, Reason{StateFull, true, fmt.Sprintf("full: the TURN server answers %d to an Allocate", s.Probe.FullCode)})

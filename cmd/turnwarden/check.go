@@ -28,8 +28,10 @@ func (d *document) check(c *Config) {
 		bad("coturn.restart_delay_max", c.Coturn.RestartDelayMax.String(), fmt.Sprintf("at least coturn.restart_delay (%v)", c.Coturn.RestartDelay))
 	}
 	for _, p := range []struct{ key, value string }{
-		{"coturn.turnserver", c.Coturn.Turnserver}, {"coturn.turnadmin", c.Coturn.Turnadmin},
-		{"coturn.config_file", c.Coturn.ConfigFile}, {"credentials.state_dir", c.Credentials.StateDir},
+		{"coturn.turnserver", c.Coturn.Turnserver},
+		{"coturn.turnadmin", c.Coturn.Turnadmin},
+		{"coturn.config_file", c.Coturn.ConfigFile},
+		{"credentials.state_dir", c.Credentials.StateDir},
 	} {
 		if p.value == "" {
 			bad(p.key, "nothing", "a path")
@@ -115,7 +117,7 @@ func validZNode(path string) bool {
 	if !strings.HasPrefix(path, "/") || path == "/" {
 		return false
 	}
-	for _, part := range strings.Split(path[1:], "/") {
+	for part := range strings.SplitSeq(path[1:], "/") {
 		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 			return false
 		}

@@ -37,7 +37,7 @@ func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{})
 		if err := s.checkPorts(0); err != nil {
 			return nil, err
 		}
-		port, err := freeLoopbackPort()
+		port, err := freeLoopbackPort(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +78,9 @@ func (s *site) writeRendered(path string, data []byte) error {
 	return nil
 }
 
-func freeLoopbackPort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeLoopbackPort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("find a port for coturn's CLI: %w", err)
 	}
@@ -99,4 +100,13 @@ func (s *site) listener(pid int) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	return bound[0], true
+}
+
+// relayFree says whether a good part of the relay range is free. A server that
+// answers 508 all the same is not full: it cannot open its sockets, as with a
+// relay-ip that is not this host's.
+func (s *site) relayFree() bool {
+	size := s.conf.MaxPort - s.conf.MinPort + 1
+	used, err := supervisor.UDPSockets(uint16(s.conf.MinPort), uint16(s.conf.MaxPort))
+	return err == nil && size-used > size/10 && size-used > 4
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,7 +34,7 @@ func gone(t *testing.T, pid int, limit time.Duration) {
 	realtest.Eventually(t, limit, func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // no such process is what is waited for
 		}
 		if _, rest, ok := strings.Cut(string(stat), ") "); ok && !strings.HasPrefix(rest, "Z") {
 			return fmt.Errorf("pid %d is alive: %s", pid, stat)
@@ -217,22 +218,28 @@ func TestHangIsUnlisted(t *testing.T) {
 	}
 }
 
+// careless is a turnserver that edits its configuration with sed before it reads it.
+func careless(t *testing.T, edit string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "turnserver")
+	script := `#!/bin/sh
+case "$*" in *--version*) exec turnserver --version;; esac
+sed '` + edit + `' "$2" > ` + dir + `/edited.conf
+shift 2
+exec turnserver -c ` + dir + `/edited.conf "$@"
+`
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestOpenRelayIsKilled: whatever makes turnserver forget its configuration, the
 // node does not stay an open relay.
 func TestOpenRelayIsKilled(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	careless := filepath.Join(dir, "turnserver") // drops the line that asks for a login
-	script := `#!/bin/sh
-case "$*" in *--version*) exec turnserver --version;; esac
-sed '/^lt-cred-mech/d' "$2" > ` + dir + `/open.conf
-shift 2
-exec turnserver -c ` + dir + `/open.conf "$@"
-`
-	if err := os.WriteFile(careless, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	h := newHost(t, options{set: map[string]string{"coturn.turnserver": careless}})
+	h := newHost(t, options{set: map[string]string{"coturn.turnserver": careless(t, "/^lt-cred-mech/d")}})
 	h.start(t)
 	realtest.Eventually(t, 10*time.Second, func() error {
 		_, body, err := h.get("/-/ready")
@@ -291,4 +298,36 @@ func TestFullIsNotBroken(t *testing.T) {
 	}
 	call()
 	listed(t, c, 10*time.Second)
+}
+
+// TestRelayAddressLost: with a relay address that is not this host's any more each
+// Allocate makes coturn write 131,070 lines and answer
+// 508. That is not a full server, nothing is handed out, and the storm is drained.
+func TestRelayAddressLost(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{set: map[string]string{
+		"coturn.turnserver": careless(t, "s/^relay-ip=.*/relay-ip=198.51.100.7/"),
+		// A storm takes seconds on a busy machine, and the server is mute meanwhile.
+		"probe.timeout": "10s", "probe.fail_after": "60",
+	}})
+	h.start(t)
+	realtest.Eventually(t, 30*time.Second, func() error {
+		code, body, err := h.get("/-/ready")
+		if err == nil && (code != 503 || !strings.Contains(body, "check relay-ip")) {
+			err = fmt.Errorf("%d %s", code, body)
+		}
+		return err
+	})
+	// The server answers on while its lines are read.
+	realtest.Eventually(t, time.Minute, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		return probe.Binding(ctx, h.addr())
+	})
+	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_child_log_lines_total"), 64); err != nil || n < 10_000 {
+		t.Errorf("%v lines read, %v", n, err)
+	}
+	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_child_log_lines_suppressed_total"), 64); err != nil || n < 10_000 {
+		t.Errorf("%v lines kept out of the log, %v", n, err)
+	}
 }

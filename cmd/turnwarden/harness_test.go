@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -27,14 +28,13 @@ import (
 
 // host is a machine with coturn and turnwarden on a loopback address of its own.
 type host struct {
-	dir, ip            string
-	turn, api, web     int
-	conf, yml, stateDB string
-	env                []string
+	dir, ip        string
+	turn, api, web int
+	conf, yml      string
+	env            []string
 
 	cmd    *exec.Cmd
 	exited chan struct{}
-	log    *os.File
 }
 
 // options change a host's configuration.
@@ -47,7 +47,7 @@ type options struct {
 }
 
 // newHost writes the two configuration files and starts nothing.
-func newHost(t *testing.T, o options) *host {
+func newHost(t testing.TB, o options) *host {
 	t.Helper()
 	realtest.Require(t, "turnserver", "turnadmin", "sqlite3")
 	ip := realtest.Loopback(t)
@@ -74,9 +74,7 @@ func newHost(t *testing.T, o options) *host {
 		values["registry.zookeeper"] = "[" + strings.Join(o.zookeeper, ", ") + "]"
 		values["registry.session_timeout"] = "4s"
 	}
-	for k, v := range o.set {
-		values[k] = v
-	}
+	maps.Copy(values, o.set)
 	sections := map[string]string{}
 	for k, v := range values {
 		section, key, nested := strings.Cut(k, ".")
@@ -106,7 +104,7 @@ func newHost(t *testing.T, o options) *host {
 	return h
 }
 
-func (h *host) write(t *testing.T, path, data string) {
+func (h *host) write(t testing.TB, path, data string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 		t.Fatal(err)
@@ -118,7 +116,7 @@ func (h *host) args() []string {
 }
 
 // start runs turnwarden as a process of its own.
-func (h *host) start(t *testing.T) {
+func (h *host) start(t testing.TB) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -148,13 +146,13 @@ func (h *host) start(t *testing.T) {
 }
 
 // serve starts turnwarden and waits until it is ready.
-func (h *host) serve(t *testing.T) {
+func (h *host) serve(t testing.TB) {
 	t.Helper()
 	h.start(t)
 	h.waitReady(t)
 }
 
-func (h *host) waitReady(t *testing.T) {
+func (h *host) waitReady(t testing.TB) {
 	t.Helper()
 	realtest.Eventually(t, 20*time.Second, func() error {
 		select {
@@ -170,13 +168,13 @@ func (h *host) waitReady(t *testing.T) {
 	})
 }
 
-func (h *host) signal(t *testing.T, s syscall.Signal) {
+func (h *host) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
 	_ = h.cmd.Process.Signal(s)
 }
 
 // wait returns the exit code.
-func (h *host) wait(t *testing.T, limit time.Duration) int {
+func (h *host) wait(t testing.TB, limit time.Duration) int {
 	t.Helper()
 	select {
 	case <-h.exited:
@@ -204,7 +202,7 @@ func get(url string) (code int, body string, err error) {
 }
 
 // metric returns one sample of /metrics, by its name with its labels.
-func (h *host) metric(t *testing.T, series string) string {
+func (h *host) metric(t testing.TB, series string) string {
 	t.Helper()
 	_, body, err := h.get("/metrics")
 	if err != nil {
@@ -235,7 +233,7 @@ func (h *host) tail() string {
 }
 
 // child returns the pid of turnwarden's turnserver, 0 without one.
-func (h *host) child(t *testing.T) int {
+func (h *host) child(t testing.TB) int {
 	t.Helper()
 	pids := turnservers(t, filepath.Join(h.dir, "state", "turnserver.conf"))
 	if len(pids) > 1 {
@@ -248,7 +246,7 @@ func (h *host) child(t *testing.T) int {
 }
 
 // turnservers lists the live processes that run with this configuration file.
-func turnservers(t *testing.T, conf string) (pids []int) {
+func turnservers(t testing.TB, conf string) (pids []int) {
 	t.Helper()
 	procs, err := procfs.AllProcs()
 	if err != nil {
@@ -322,7 +320,7 @@ func records(c *zk.Conn, path string) (map[string]directory.Record, error) {
 }
 
 // listed waits until exactly one record is there, up and with room.
-func listed(t *testing.T, c *zk.Conn, limit time.Duration) directory.Record {
+func listed(t testing.TB, c *zk.Conn, limit time.Duration) directory.Record {
 	t.Helper()
 	var found directory.Record
 	realtest.Eventually(t, limit, func() error {
@@ -345,7 +343,7 @@ func listed(t *testing.T, c *zk.Conn, limit time.Duration) directory.Record {
 }
 
 // unlisted waits until no record is there.
-func unlisted(t *testing.T, c *zk.Conn, limit time.Duration) {
+func unlisted(t testing.TB, c *zk.Conn, limit time.Duration) {
 	t.Helper()
 	realtest.Eventually(t, limit, func() error {
 		names, _, err := c.Children("/turn/servers")

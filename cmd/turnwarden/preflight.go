@@ -10,10 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,11 +56,12 @@ func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_
 	for _, step := range []func() error{
 		func() error { return s.findCoturn(ctx, cfg, logger) },
 		func() error { return s.findUser(cfg, logger) },
+		func() error { return s.ownAddresses(ctx) },
 		func() error { return s.openStateDir(cfg) },
 		func() error { return s.freePorts(renderedPath(cfg), logger) },
 		func() error { return s.prepareUserDB(ctx, cfg) },
 		func() error { return s.findInterfaces(cfg, logger) },
-		func() error { return s.listen(cfg, f) },
+		func() error { return s.listen(ctx, cfg, f) },
 		func() error { return s.prepareRegistry(cfg, logger) },
 	} {
 		if err := step(); err != nil {
@@ -81,25 +82,21 @@ func (s *site) close() {
 	}
 }
 
-func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) error {
-	path, err := exec.LookPath(cfg.Coturn.Turnserver)
-	if err != nil {
-		return fmt.Errorf("coturn.turnserver: %w; install coturn (Debian: apt install coturn) or name the program", err)
+func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) (err error) {
+	s.turnserver = cfg.Coturn.Turnserver
+	if strings.Contains(s.turnserver, "/") { // the child has another working directory
+		if s.turnserver, err = filepath.Abs(s.turnserver); err != nil {
+			return fmt.Errorf("coturn.turnserver: %w", err)
+		}
 	}
-	if s.turnserver, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("coturn.turnserver: %w", err)
-	}
-	if err := coturn.CheckName(s.turnserver); err != nil {
+	if s.version, err = coturn.DetectVersion(ctx, s.turnserver); err != nil {
 		return err
 	}
 	if s.conf, err = readConf(cfg); err != nil {
 		return err
 	}
-	if s.version, err = coturn.DetectVersion(ctx, s.turnserver); err != nil {
-		return err
-	}
 	for _, w := range append(s.conf.Warnings, s.conf.Check(s.version)...) {
-		logger.Warn(w)
+		logger.Warn("turnserver.conf", "warning", w)
 	}
 	return nil
 }
@@ -147,6 +144,24 @@ func (s *site) openStateDir(cfg Config) error {
 	lock, err := lockStateDir(dir)
 	s.lock = lock
 	return err
+}
+
+// ownAddresses refuses addresses that are not this host's. With a foreign
+// listening-ip coturn serves nobody and exits after a minute; with a foreign
+// relay-ip, such as the public side of a NAT, each Allocate costs 131,070 lines of
+// log and ends in 508.
+func (s *site) ownAddresses(ctx context.Context) error {
+	var lc net.ListenConfig
+	for option, addrs := range map[string][]netip.Addr{"listening-ip": s.conf.ListeningIPs, "relay-ip": s.conf.RelayIPs} {
+		for _, a := range addrs {
+			p, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(a, 0).String())
+			if err != nil {
+				return fmt.Errorf("%s: %s=%s is no address of this host (%w); name one that `ip addr` shows, and a NAT's public address in external-ip", s.conf.Path, option, a, err)
+			}
+			_ = p.Close()
+		}
+	}
+	return nil
 }
 
 func renderedPath(cfg Config) string {
@@ -238,16 +253,17 @@ func trafficConfig(cfg Config) traffic.Config {
 
 // listen binds both listeners before anything runs: a taken port is an error of
 // the start, not of the run.
-func (s *site) listen(cfg Config, f flags) (err error) {
+func (s *site) listen(ctx context.Context, cfg Config, f flags) (err error) {
 	if f.webConfigFile != "" {
 		if err := web.Validate(f.webConfigFile); err != nil {
 			return fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	if s.web, err = net.Listen("tcp", f.webListen); err != nil {
+	var lc net.ListenConfig
+	if s.web, err = lc.Listen(ctx, "tcp", f.webListen); err != nil {
 		return fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
 	}
-	if s.api, err = net.Listen("tcp", cfg.API.Listen); err != nil {
+	if s.api, err = lc.Listen(ctx, "tcp", cfg.API.Listen); err != nil {
 		return fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}
 	return nil
@@ -262,7 +278,7 @@ func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
 		return err
 	}
 	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
-		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "restAddr", s.restAddr)
+		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "rest_addr", s.restAddr)
 	}
 	s.directory = directory.Config{
 		Servers: r.ZooKeeper, SessionTimeout: r.SessionTimeout, ACL: r.ACL,

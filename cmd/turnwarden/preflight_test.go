@@ -51,13 +51,17 @@ func TestBadInput(t *testing.T) {
 			want:    []string{"/nowhere/turnserver.conf", "coturn.config_file"},
 		},
 		"turnserver.conf is a directory": {
-			prepare: func(_ *testing.T, h *host) { os.Remove(h.conf); os.Mkdir(h.conf, 0o700) },
+			prepare: func(_ *testing.T, h *host) { _ = os.Remove(h.conf); _ = os.Mkdir(h.conf, 0o700) },
 			want:    []string{"turnserver.conf", "regular file"},
 		},
 		"no realm":        {options: options{without: "realm"}, want: []string{"realm", "realm=turn.example.org"}},
 		"no lt-cred-mech": {options: options{without: "lt-cred-mech"}, want: []string{"lt-cred-mech", "anybody"}},
 		"no UDP":          {options: options{conf: []string{"no-udp"}}, want: []string{"no-udp", "remove the line"}},
-		"user line":       {options: options{conf: []string{"user=alice:secret1"}}, want: []string{"user"}},
+		"relay-ip not ours": {
+			options: options{without: "relay-ip", conf: []string{"relay-ip=198.51.100.7"}},
+			want:    []string{"relay-ip=198.51.100.7", "external-ip"},
+		},
+		"user line": {options: options{conf: []string{"user=alice:secret1"}}, want: []string{"user"}},
 		"userdb in a directory that is not there": {
 			options: options{without: "userdb", conf: []string{"userdb=/nowhere/turndb"}},
 			want:    []string{"/nowhere"},
@@ -123,7 +127,7 @@ func TestBadInput(t *testing.T) {
 			}
 			cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=error")...)
 			cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-			timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+			timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 			defer timer.Stop()
 			out, _ := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != 2 {
@@ -162,7 +166,7 @@ func TestUnreadableForTheChild(t *testing.T) {
 	}
 	cmd := exec.Command(os.Args[0], h.args()...)
 	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 2 {

@@ -54,14 +54,14 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	node := service.NewNode(service.Facts{
 		Node: cfg.Node, Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
 		RESTAddr: at.restAddr, URIs: at.conf.URIs(at.outside), Version: version.Version,
-		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, Listener: at.listener,
+		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
 	}, part("node"))
 	parts := service.Parts{Log: service.NewChildLog(part("child"))}
 	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry),
 		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
 		node.ChildChanged, part("supervisor"), counts.Supervisor)
 	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
-		probe.Node{Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, Notify: node.ProbeChanged},
+		probe.Node{Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, RelayFree: at.relayFree, Notify: node.ProbeChanged},
 		part("probe"), counts.Probe)
 	parts.Credentials = credential.New(
 		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},

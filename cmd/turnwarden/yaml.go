@@ -201,8 +201,8 @@ func fieldNamed(v reflect.Value, key string) (field, bool) {
 
 func fields(t reflect.Type) []string {
 	var keys []string
-	for i := range t.NumField() {
-		keys = append(keys, t.Field(i).Tag.Get("yaml"))
+	for f := range t.Fields() {
+		keys = append(keys, f.Tag.Get("yaml"))
 	}
 	return keys
 }

@@ -159,7 +159,7 @@ func (l *Line) usage(text []byte, kind Kind) Kind {
 		return KindSession
 	}
 	var u Usage
-	rest, ok := text[i+1:], true
+	rest := text[i+1:]
 	for _, field := range [...]struct {
 		name  string
 		value *uint64
@@ -169,6 +169,7 @@ func (l *Line) usage(text []byte, kind Kind) Kind {
 		if !hasPrefix(rest, field.name) {
 			return KindSession
 		}
+		var ok bool
 		if *field.value, rest, ok = cutNumber(rest[len(field.name):]); !ok {
 			return KindSession
 		}

@@ -138,7 +138,7 @@ func TestForeignWhileSocketsComeAndGo(t *testing.T) {
 			}
 		}
 	}()
-	for range 50 {
+	for range 30 {
 		found, err := supervisor.Foreign(os.Getpid(), []netip.AddrPort{addr})
 		if err != nil || len(found) != 0 {
 			t.Errorf("Foreign = %v, %v", found, err)

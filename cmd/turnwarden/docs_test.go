@@ -1,0 +1,86 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+//go:generate go test -run ^TestConfigurationDoc$ -update .
+
+var update = flag.Bool("update", false, "rewrite docs/configuration.md")
+
+// TestConfigurationDoc keeps the reference of all keys equal to the struct that
+// reads them.
+func TestConfigurationDoc(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`<!-- Generated from cmd/turnwarden/config.go by make generate. -->
+# Configuration
+
+` + "`turnwarden run --config.file=turnwarden.yml`" + ` reads one YAML document. An absent key has its default. An unknown key, a value of the
+wrong kind or unit and keys that contradict one another are refused, all of them at once, each with its line; exit code 2.
+` + "`turnwarden check-config`" + ` does only that. Durations carry their unit (` + "`500ms`, `10s`, `24h`" + `); lists may be written as one word.
+`)
+	describeKeys(&b, reflect.TypeFor[Config](), "")
+	const path = "../../docs/configuration.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(path)
+	if err != nil || string(committed) != b.String() {
+		t.Errorf("%s is not what config.go says (%v): run make generate", path, err)
+	}
+}
+
+func describeKeys(b *strings.Builder, typ reflect.Type, prefix string) {
+	var rows, sections []reflect.StructField
+	for f := range typ.Fields() {
+		if f.Type.Kind() == reflect.Struct {
+			sections = append(sections, f)
+		} else {
+			rows = append(rows, f)
+		}
+	}
+	if len(rows) > 0 {
+		if prefix != "" {
+			fmt.Fprintf(b, "\n## %s\n", strings.TrimSuffix(prefix, "."))
+		}
+		b.WriteString("\n| Key | Kind | Default | |\n|---|---|---|---|\n")
+	}
+	for _, f := range rows {
+		fmt.Fprintf(b, "| `%s%s` | %s | %s | %s |\n", prefix, f.Tag.Get("yaml"), kind(f), defaultOf(f), f.Tag.Get("help"))
+	}
+	for _, f := range sections {
+		describeKeys(b, f.Type, prefix+f.Tag.Get("yaml")+".")
+	}
+}
+
+func kind(f reflect.StructField) string {
+	k := map[reflect.Type]string{
+		reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "true or false", reflect.TypeFor[int](): "whole number",
+		reflect.TypeFor[time.Duration](): "duration", reflect.TypeFor[Mbps](): "auto or Mbps", reflect.TypeFor[[]string](): "list",
+	}[f.Type]
+	if words := f.Tag.Get("oneof"); words != "" {
+		k = "`" + strings.ReplaceAll(words, " ", "`, `") + "`"
+	}
+	if least := f.Tag.Get("min"); least != "" {
+		k += ", at least " + least
+	}
+	return k
+}
+
+func defaultOf(f reflect.StructField) string {
+	switch def := f.Tag.Get("default"); {
+	case def != "":
+		return "`" + def + "`"
+	case f.Type.Kind() == reflect.Slice:
+		return "`[]`"
+	}
+	return "none"
+}
