@@ -47,6 +47,11 @@ var errNoState = errors.New("no state file")
 // aside to PATH.corrupt and reported as an error other than errNoState: users
 // that it named may still be in clients' hands.
 func (f *File) load(node, realm string) (fileState, error) {
+	// What a process that was killed while it saved has left holds passwords, too.
+	leftovers, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+"*"))
+	for _, path := range leftovers {
+		_ = os.Remove(path)
+	}
 	data, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fileState{}, errNoState

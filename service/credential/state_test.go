@@ -192,3 +192,15 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestLeftoversOfAKilledSaveAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	left := filepath.Join(dir, ".credentials.json123456")
+	if err := os.WriteFile(left, []byte("a password"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = NewFile(filepath.Join(dir, "credentials.json")).load("turn", "example.org")
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("still there: %v", err)
+	}
+}

@@ -2,14 +2,10 @@ package credential_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -19,18 +15,6 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/credential"
 )
-
-var errStore = errors.New("userdb: database is locked")
-
-// fault is how a call of the store or the verifier goes. The zero value is a
-// call that works at once; one that takes longer than the caller waits hangs.
-type fault struct {
-	takes   time.Duration
-	err     error
-	applied bool // the change is made although err is returned
-}
-
-const forever = 1000 * time.Hour
 
 // life is what clients were promised about one user, by the wall clock and in
 // time that really passes.
@@ -294,197 +278,6 @@ func (w *world) logged() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lines.String()
-}
-
-func (w *world) Put(ctx context.Context, user, password string) error {
-	return w.call(ctx, "put", func() {
-		w.users[user] = password
-		delete(w.vanished, user)
-	})
-}
-
-func (w *world) Delete(ctx context.Context, user string) error {
-	return w.call(ctx, "delete", func() { delete(w.users, user) })
-}
-
-func (w *world) List(ctx context.Context) (users []string, err error) {
-	err = w.call(ctx, "list", func() {
-		for user := range w.users {
-			users = append(users, user)
-		}
-	})
-	return users, err
-}
-
-// Allocate is the TURN server, which refuses whom the userdb does not know.
-func (w *world) Allocate(ctx context.Context, user, password string) error {
-	refused := false
-	err := w.call(ctx, "allocate", func() {
-		refused = w.users[user] != password
-		w.proved[user] = !refused
-	})
-	if refused {
-		return credential.ErrRefused
-	}
-	return err
-}
-
-func (w *world) call(ctx context.Context, op string, change func()) error {
-	w.point()
-	w.mu.Lock()
-	if w.calls++; w.calls > 1 {
-		w.broken = fmt.Errorf("invariant 7: %d calls at once", w.calls)
-	}
-	w.counts[op]++
-	f := w.faults[op]
-	if f.err == nil || f.applied {
-		change()
-	}
-	w.mu.Unlock()
-	err := f.err
-	if f.takes > 0 {
-		select {
-		case <-time.After(f.takes):
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	w.mu.Lock()
-	w.calls--
-	w.mu.Unlock()
-	w.point()
-	return err
-}
-
-// point checks the world, lets clients fetch, and is where a process may die: a
-// goroutine that exits here does nothing more, as one that was killed.
-func (w *world) point() {
-	w.mu.Lock()
-	if w.rot == nil {
-		w.mu.Unlock()
-		return
-	}
-	if w.eager {
-		w.fetchLocked()
-	}
-	if err := w.breach(); w.broken == nil {
-		w.broken = err
-	}
-	die := w.dieIn == 1
-	w.dieIn = max(0, w.dieIn-1)
-	if die {
-		w.rot = nil
-	}
-	w.mu.Unlock()
-	if die {
-		runtime.Goexit()
-	}
-}
-
-// check returns the first invariant that was found broken.
-func (w *world) check() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.broken == nil {
-		w.broken = w.breach()
-	}
-	return w.broken
-}
-
-// onDisk is as much of the state file as a reader needs.
-type onDisk struct {
-	Generations []struct {
-		State    credential.State `json:"state"`
-		Username string           `json:"username"`
-		Password string           `json:"password"`
-	} `json:"generations"`
-}
-
-func (w *world) read() (s onDisk, err error) {
-	data, err := os.ReadFile(filepath.Join(w.disk, "credentials.json"))
-	if err != nil {
-		return s, err
-	}
-	return s, json.Unmarshal(data, &s)
-}
-
-// breach says which invariant does not hold now.
-func (w *world) breach() error {
-	now := time.Now()
-	there := func(user string) bool { return w.users[user] != "" || w.vanished[user] }
-	if w.rot != nil {
-		if err := w.breachServed(now); err != nil {
-			return err
-		}
-	}
-	for user, l := range w.lives {
-		if l.held && now.Before(l.ends()) && !there(user) {
-			return fmt.Errorf("invariant 3: %s is gone %v before its time", user, l.ends().Sub(now))
-		}
-	}
-	for user := range w.strangers {
-		if w.users[user] == "" {
-			return fmt.Errorf("invariant 6: %s is not ours and was deleted", user)
-		}
-	}
-	if !w.published {
-		return nil
-	}
-	// A process that dies now leaves this to the next one.
-	s, err := w.read()
-	if err != nil {
-		return fmt.Errorf("invariant 1: %w", err)
-	}
-	active, recorded := 0, map[string]bool{}
-	for _, g := range s.Generations {
-		recorded[g.Username] = true
-		if g.State == credential.Active {
-			active++
-			if !there(g.Username) {
-				return fmt.Errorf("invariant 1: the active generation on disk has no user")
-			}
-		}
-	}
-	if active != 1 {
-		return fmt.Errorf("invariant 1: %d active generations on disk", active)
-	}
-	for user, l := range w.lives {
-		if l.held && !l.lost && now.Before(l.ends()) && !recorded[user] {
-			return fmt.Errorf("invariant 5: %s is in a client's hands and not on record", user)
-		}
-	}
-	return nil
-}
-
-func (w *world) breachServed(now time.Time) error {
-	active := 0
-	for _, g := range w.rot.Status().Generations {
-		if g.State == credential.Active {
-			active++
-		}
-	}
-	if active > 1 {
-		return fmt.Errorf("invariant 1: %d active generations", active)
-	}
-	c, ok := w.rot.Peek()
-	if !ok {
-		if l := w.lives[w.serving]; l != nil && now.Before(l.wall) && now.Before(l.mono) {
-			return fmt.Errorf("invariant 4: nothing is handed out, %v before the last one expires", earlier(l.wall, l.mono).Sub(now))
-		}
-		return nil
-	}
-	l := w.see(c)
-	switch {
-	case !w.proved[c.Username]:
-		return fmt.Errorf("invariant 2: generation %d is handed out unproved", c.Generation)
-	case !c.Expires.After(now):
-		return fmt.Errorf("invariant 4: generation %d is handed out %v after it expired", c.Generation, now.Sub(c.Expires))
-	case !c.Expires.Equal(l.wall):
-		return fmt.Errorf("invariant 3: the expiry of generation %d moved by %v", c.Generation, c.Expires.Sub(l.wall))
-	case w.users[c.Username] != c.Password.Reveal() && !w.vanished[c.Username]:
-		return fmt.Errorf("invariant 1: generation %d is handed out and has no user", c.Generation)
-	}
-	return nil
 }
 
 // ours returns the users in the store that are not strangers.

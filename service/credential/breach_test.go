@@ -1,0 +1,117 @@
+package credential_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+)
+
+// check returns the first invariant that was found broken.
+func (w *world) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken == nil {
+		w.broken = w.breach()
+	}
+	return w.broken
+}
+
+// onDisk is as much of the state file as a reader needs.
+type onDisk struct {
+	Generations []struct {
+		State    credential.State `json:"state"`
+		Username string           `json:"username"`
+		Password string           `json:"password"`
+	} `json:"generations"`
+}
+
+func (w *world) read() (s onDisk, err error) {
+	data, err := os.ReadFile(filepath.Join(w.disk, "credentials.json"))
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(data, &s)
+}
+
+// breach says which invariant does not hold now.
+func (w *world) breach() error {
+	now := time.Now()
+	there := func(user string) bool { return w.users[user] != "" || w.vanished[user] }
+	if w.rot != nil {
+		if err := w.breachServed(now); err != nil {
+			return err
+		}
+	}
+	for user, l := range w.lives {
+		if l.held && now.Before(l.ends()) && !there(user) {
+			return fmt.Errorf("invariant 3: %s is gone %v before its time", user, l.ends().Sub(now))
+		}
+	}
+	for user := range w.strangers {
+		if w.users[user] == "" {
+			return fmt.Errorf("invariant 6: %s is not ours and was deleted", user)
+		}
+	}
+	if !w.published {
+		return nil
+	}
+	// A process that dies now leaves this to the next one.
+	s, err := w.read()
+	if err != nil {
+		return fmt.Errorf("invariant 1: %w", err)
+	}
+	active, recorded := 0, map[string]bool{}
+	for _, g := range s.Generations {
+		recorded[g.Username] = true
+		if g.State == credential.Active {
+			active++
+			if !there(g.Username) {
+				return fmt.Errorf("invariant 1: the active generation on disk has no user")
+			}
+		}
+	}
+	if active != 1 {
+		return fmt.Errorf("invariant 1: %d active generations on disk", active)
+	}
+	for user, l := range w.lives {
+		if l.held && !l.lost && now.Before(l.ends()) && !recorded[user] {
+			return fmt.Errorf("invariant 5: %s is in a client's hands and not on record", user)
+		}
+	}
+	return nil
+}
+
+func (w *world) breachServed(now time.Time) error {
+	active := 0
+	for _, g := range w.rot.Status().Generations {
+		if g.State == credential.Active {
+			active++
+		}
+	}
+	if active > 1 {
+		return fmt.Errorf("invariant 1: %d active generations", active)
+	}
+	c, ok := w.rot.Peek()
+	if !ok {
+		if l := w.lives[w.serving]; l != nil && now.Before(l.wall) && now.Before(l.mono) {
+			return fmt.Errorf("invariant 4: nothing is handed out, %v before the last one expires", earlier(l.wall, l.mono).Sub(now))
+		}
+		return nil
+	}
+	l := w.see(c)
+	switch {
+	case !w.proved[c.Username]:
+		return fmt.Errorf("invariant 2: generation %d is handed out unproved", c.Generation)
+	case !c.Expires.After(now):
+		return fmt.Errorf("invariant 4: generation %d is handed out %v after it expired", c.Generation, now.Sub(c.Expires))
+	case !c.Expires.Equal(l.wall):
+		return fmt.Errorf("invariant 3: the expiry of generation %d moved by %v", c.Generation, c.Expires.Sub(l.wall))
+	case w.users[c.Username] != c.Password.Reveal() && !w.vanished[c.Username]:
+		return fmt.Errorf("invariant 1: generation %d is handed out and has no user", c.Generation)
+	}
+	return nil
+}

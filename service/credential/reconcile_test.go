@@ -1,0 +1,123 @@
+package credential_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/credential"
+)
+
+// ourName has the form of this node's usernames, by the contract.
+func ourName(node, letter string) string {
+	return fmt.Sprintf("tw-%x-", sha256.Sum256([]byte(node)))[:13] + "-" + strings.Repeat(letter, 26)
+}
+
+func TestInvariant6Reconciliation(t *testing.T) {
+	orphan := ourName("turn-1", "x")
+	strangers := []string{
+		"operator", ourName("turn", "x"), ourName("turn-2", "x"), orphan + "x", orphan[:len(orphan)-1],
+		orphan[:13] + "-", "tw-", strings.ToUpper(orphan), orphan[:len(orphan)-1] + "_", " " + orphan,
+	}
+	inWorld(t, func(t *testing.T, w *world) {
+		for _, s := range strangers {
+			w.stranger(s) // the world watches over them
+		}
+		w.start()
+		c := w.mustFetch(t)
+		w.stop()
+		w.mu.Lock()
+		w.users[orphan] = "left by a crash"
+		w.mu.Unlock()
+		w.start()
+		w.pass(lifetime + credential.Skew(lifetime) + slack) // nothing was on record at the first start
+		if w.ours()[orphan] != "" {
+			t.Error("a user of ours that no generation owns is kept")
+		}
+		if c = w.mustFetch(t); w.ours()[c.Username] == "" {
+			t.Error("the active user is gone")
+		}
+	})
+}
+
+func TestInvariant6AfterLostState(t *testing.T) {
+	for name, lose := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"corrupt": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.start()
+				c := w.mustFetch(t)
+				w.stop()
+				state := filepath.Join(w.disk, "credentials.json")
+				if err := lose(state); err != nil {
+					t.Fatal(err)
+				}
+				w.start()
+				boot := time.Now()
+				if got := w.mustFetch(t); got.Username == c.Username {
+					t.Error("the lost generation came back")
+				}
+				if _, err := os.Stat(state + ".corrupt"); (err == nil) != (name == "corrupt") {
+					t.Errorf("kept aside: %v", err)
+				}
+				// Another restart, with the state intact, does not shorten the wait.
+				w.pass(10 * time.Minute)
+				w.stop()
+				w.start()
+				w.pass(time.Until(boot.Add(lifetime + credential.Skew(lifetime) - 1)))
+				if w.ours()[c.Username] == "" {
+					t.Error("a client was cut off before lifetime and skew had passed since the start")
+				}
+				w.pass(slack)
+				if w.ours()[c.Username] != "" {
+					t.Error("the unowned user is kept for ever")
+				}
+			})
+		})
+	}
+}
+
+func TestInvariant6VanishedUsersComeBack(t *testing.T) {
+	all := func(string) bool { return true }
+	for name, tc := range map[string]struct {
+		prepare func(w *world)
+		repair  bool
+		within  time.Duration
+	}{
+		"unnoticed": {func(*world) {}, false, slack},
+		"noticed":   {func(*world) {}, true, 0},
+		"while deletes fail": {func(w *world) {
+			w.fail("delete", fault{err: errStore})
+			w.pass(lifetime + credential.Skew(lifetime) + slack)
+		}, true, 0},
+		"after a failed repair":  {func(w *world) { w.fail("list", fault{err: errStore}) }, true, 5 * time.Second},
+		"after a failed put":     {func(w *world) { w.fail("put", fault{err: errStore, takes: time.Second}) }, true, 5 * time.Second},
+		"after a put that hangs": {func(w *world) { w.fail("put", fault{takes: forever}) }, true, 2 * credential.StepTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.start()
+				w.mustFetch(t)
+				tc.prepare(w)
+				held := w.mustFetch(t)
+				w.vanish(all)
+				if tc.repair {
+					w.rotator().Repair()
+				}
+				w.pass(0)
+				w.fail("list", fault{})
+				w.fail("put", fault{})
+				w.pass(tc.within)
+				if w.ours()[held.Username] != held.Password.Reveal() {
+					t.Errorf("the live user is still missing after %v", tc.within)
+				}
+			})
+		})
+	}
+}
