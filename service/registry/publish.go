@@ -100,6 +100,6 @@ func (r *Registrar) tell(before, after Status, err error) {
 	case after.Conflict != "":
 		r.logger.Error("not registered under a name that is taken; waiting until it is free", "err", err)
 	default:
-		r.logger.Warn("could not write to ZooKeeper; what is there stays, trying again within a second", "err", err)
+		r.logger.Warn("could not write to ZooKeeper; what is there stays for now, trying again", "err", err)
 	}
 }

@@ -28,6 +28,7 @@ func TestRegistrar(t *testing.T) {
 		"restart without state":     testRestartWithoutState,
 		"foreign owner":             testForeignOwner,
 		"twin":                      testTwin,
+		"robbed at equal version":   testEqualVersion,
 		"orderly stop":              testOrderlyStop,
 		"collector stalls":          testStall,
 		"deleted by hand":           testDeletedByHand,
@@ -167,6 +168,35 @@ func testTwin(t *testing.T, z *realtest.ZooKeeper) {
 	<-time.After(3 * timeout)
 	if s := end(); len(s.owners) != 2 || s.absent > 0 {
 		t.Errorf("owners %x, absent %d times, want exactly one theft", s.owners, s.absent)
+	}
+}
+
+// testEqualVersion has a rival whose node happens to be at the version of ours, so
+// that our next write goes through. Only the answer tells.
+func testEqualVersion(t *testing.T, z *realtest.ZooKeeper) {
+	cfg := newConfig(t, z, ownPath(t))
+	cfg.Interval = time.Hour
+	h := startHost(t, cfg, "10.0.0.1:1")
+	if err := h.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := look(t, z, cfg.Path+"/turn-1")
+	_, stat, err := o.record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := []any{
+		&zk.DeleteRequest{Path: o.path, Version: -1},
+		&zk.CreateRequest{Path: o.path, Acl: zk.WorldACL(zk.PermAll), Flags: zk.FlagEphemeral},
+	}
+	for range stat.Version {
+		ops = append(ops, &zk.SetDataRequest{Path: o.path, Data: []byte("a rival's"), Version: -1})
+	}
+	if _, err := o.c.Multi(ops...); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Flush(t.Context()); !errors.Is(err, directory.ErrConflict) || h.Status().Registered {
+		t.Errorf("Flush returned %v, registered %v; want a conflict", err, h.Status().Registered)
 	}
 }
 
