@@ -20,8 +20,9 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
 FUZZTIME ?= 30s
 BENCH    ?= .
+SOAK     ?= 1h
 
-.PHONY: build deps demo test lint bench fuzz generate help
+.PHONY: build deps demo test lint bench soak fuzz generate help
 
 build: ## build bin/turnwarden, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
@@ -45,7 +46,11 @@ $(GOLANGCI):
 	@mv bin/golangci-lint $@
 
 bench: deps ## run the benchmarks; BENCH=regexp chooses
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
+
+soak: deps ## write to ZooKeeper a hundred times as often as a node does, for SOAK=1h
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
 
 # Go fuzzes one function of one package at a time.
 fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s

@@ -120,7 +120,7 @@ func (e emitter) child(s service.Status) {
 	e.bool(childUp, s.Child.State == supervisor.Running)
 	e.stateset(childState, string(s.Child.State), string(supervisor.Starting), string(supervisor.Running),
 		string(supervisor.Backoff), string(supervisor.Stopping), string(supervisor.Stopped))
-	e.process(s.Child.PID)
+	e.process(s.Child.PID, s.Child.StartedAt)
 }
 
 func (e emitter) probe(s service.Status) {

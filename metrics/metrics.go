@@ -3,6 +3,7 @@ package metrics
 import (
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	kitprometheus "github.com/go-kit/kit/metrics/prometheus"
@@ -32,7 +33,8 @@ type Metrics struct {
 }
 
 // New returns metrics with every series that is known in advance at 0, or
-// increase() would miss the first event of each.
+// increase() would miss the first event of each. Where the labels are the words
+// of a part, its constructor sees to that.
 func New() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.Supervisor.Restarts = m.counter("child_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
@@ -69,10 +71,12 @@ func (m *Metrics) Handler(logger *slog.Logger) http.Handler {
 	}))
 }
 
-// Instrument observes the requests of one route.
-func (m *Metrics) Instrument(route string, next http.Handler) http.Handler {
+// Instrument observes the requests of one route, whose codes are there from the start.
+func (m *Metrics) Instrument(route string, next http.Handler, codes ...int) http.Handler {
 	requests := m.requests.MustCurryWith(prometheus.Labels{"handler": route})
-	requests.WithLabelValues("get", "200")
+	for _, code := range codes {
+		requests.WithLabelValues("get", strconv.Itoa(code))
+	}
 	return promhttp.InstrumentHandlerInFlight(m.inFlight, promhttp.InstrumentHandlerDuration(requests, next))
 }
 

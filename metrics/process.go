@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/procfs"
 )
@@ -18,7 +20,7 @@ var (
 // process writes what the kernel says of the child. client_golang's own process
 // collector would add two network series that belong to the network namespace,
 // not to the process. A child that has just died has no series.
-func (e emitter) process(pid int) {
+func (e emitter) process(pid int, started time.Time) {
 	if pid == 0 {
 		return
 	}
@@ -26,14 +28,12 @@ func (e emitter) process(pid int) {
 	if err != nil {
 		return
 	}
+	e.time(processStart, started)
 	if stat, err := p.Stat(); err == nil {
 		e <- prometheus.MustNewConstMetric(processCPU, prometheus.CounterValue, stat.CPUTime())
 		e.gauge(processRSS, float64(stat.ResidentMemory()))
 		e.gauge(processVirtual, float64(stat.VirtualMemory()))
 		e.gauge(processThreads, float64(stat.NumThreads))
-		if start, err := stat.StartTime(); err == nil {
-			e.gauge(processStart, start)
-		}
 	}
 	if n, err := p.FileDescriptorsLen(); err == nil {
 		e.gauge(processFDs, float64(n))

@@ -3,8 +3,12 @@ package service
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/time/rate"
 
@@ -57,7 +61,7 @@ func (l *ChildLog) Stdout(line []byte) {
 // Stderr takes one line of what libc's perror and the usage text say.
 func (l *ChildLog) Stderr(line []byte) { l.copy(slog.LevelWarn, line) }
 
-// copy logs a line under the rate cap. slog's handlers quote control characters.
+// copy logs a line under the rate cap.
 func (l *ChildLog) copy(level slog.Level, message []byte) {
 	if len(message) == 0 || !l.logger.Enabled(context.Background(), level) {
 		return
@@ -68,7 +72,18 @@ func (l *ChildLog) copy(level slog.Level, message []byte) {
 		l.mu.Unlock()
 		return
 	}
-	l.logger.Log(context.Background(), level, "turnserver", "line", string(message))
+	l.logger.Log(context.Background(), level, "turnserver", "line", printable(message))
+}
+
+// printable escapes what a terminal would act on: clients choose parts of a line,
+// and slog's JSON lets some of it through.
+func printable(message []byte) string {
+	s := string(message)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		s = strconv.Quote(s)
+		s = s[1 : len(s)-1]
+	}
+	return s
 }
 
 // NewRun forgets the open sessions of the child before: they ended with it.

@@ -99,8 +99,8 @@ func (n *Node) Status() Status {
 
 // ChildChanged is told every change of the child's state.
 func (n *Node) ChildChanged(c supervisor.Child) {
-	if c.State == supervisor.Starting {
-		n.parts.Log.NewRun()
+	if c.PID == 0 {
+		n.parts.Log.NewRun() // its allocations ended with it
 	}
 	n.parts.Prober.Kick()
 	n.publish()

@@ -67,7 +67,11 @@ func Readiness(s Status) []Reason {
 		reasons = append(reasons, Reason{StateWarming, true, "traffic: not measured yet"})
 	}
 	if s.Traffic.Stale(s.At) {
-		reasons = append(reasons, Reason{StateWarming, true, "traffic: no sample for three intervals: " + s.Traffic.Err})
+		text := "traffic: no sample for three intervals"
+		if s.Traffic.Err != "" {
+			text += ": " + s.Traffic.Err
+		}
+		reasons = append(reasons, Reason{StateWarming, true, text})
 	}
 	return reasons
 }

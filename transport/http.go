@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,8 +15,9 @@ import (
 )
 
 // Instrument observes the requests of one route; the name is the label, never
-// the path that the client sent.
-type Instrument func(route string, next http.Handler) http.Handler
+// the path that the client sent. The codes are those it may answer, so that the
+// first answer with each is seen to be one more.
+type Instrument func(route string, next http.Handler, codes ...int) http.Handler
 
 // NewAPIHandler serves the credential API: GET and HEAD /turncredential.
 func NewAPIHandler(e Endpoints, instrument Instrument) http.Handler {
@@ -23,9 +25,9 @@ func NewAPIHandler(e Endpoints, instrument Instrument) http.Handler {
 		kithttp.ServerBefore(keepAccept),
 		kithttp.ServerErrorEncoder(encodeError))
 	mux := http.NewServeMux()
-	mux.Handle("/turncredential", instrument("/turncredential", only(credential, http.MethodGet, http.MethodHead)))
-	mux.Handle("/", instrument("other", http.HandlerFunc(notFound)))
-	return http.MaxBytesHandler(mux, 4<<10)
+	mux.Handle("/turncredential", instrument("/turncredential", only(credential, http.MethodGet, http.MethodHead), http.StatusOK, http.StatusServiceUnavailable))
+	mux.Handle("/", instrument("other", http.HandlerFunc(notFound), http.StatusNotFound))
+	return mux
 }
 
 type acceptKey struct{}
@@ -89,11 +91,9 @@ func namesJSON(accept string) bool {
 func only(next http.Handler, methods ...string) http.Handler {
 	allow := strings.Join(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, m := range methods {
-			if r.Method == m {
-				next.ServeHTTP(w, r)
-				return
-			}
+		if slices.Contains(methods, r.Method) {
+			next.ServeHTTP(w, r)
+			return
 		}
 		w.Header().Set("Allow", allow)
 		writeSeed(keepAccept(r.Context(), r), w, http.StatusMethodNotAllowed, seedError(nil, "method not allowed; use "+allow))

@@ -60,15 +60,19 @@ func TestTurncredential(t *testing.T) {
 		"no credential":         {none, "GET", "/turncredential", "", 503, map[string]string{"Content-Type": text, "Retry-After": "1"}, noneBody},
 		"no credential as JSON": {none, "GET", "/turncredential", asJSON, 503, map[string]string{"Content-Type": asJSON, "Retry-After": "1"}, noneBody},
 		"another error": {
-			fake{err: errors.New("a \"bug\"\n")}, "GET", "/turncredential", "", 500, map[string]string{"Retry-After": ""},
-			`{ "type" : "result", "code" : "error", "message" : "a \"bug\"\n" }`,
+			fake{err: errors.New(`a "bug"`)},
+			"GET", "/turncredential", "", 500,
+			map[string]string{"Retry-After": ""},
+			`{ "type" : "result", "code" : "error", "message" : "a \"bug\"" }`,
 		},
 		"post": {
-			good, "POST", "/turncredential", "", 405, map[string]string{"Content-Type": text, "Allow": "GET, HEAD"},
+			good, "POST", "/turncredential", "", 405,
+			map[string]string{"Content-Type": text, "Allow": "GET, HEAD"},
 			`{ "type" : "result", "code" : "error", "message" : "method not allowed; use GET, HEAD" }`,
 		},
 		"post as JSON": {
-			good, "POST", "/turncredential", asJSON, 405, map[string]string{"Content-Type": asJSON, "Allow": "GET, HEAD"},
+			good, "POST", "/turncredential", asJSON, 405,
+			map[string]string{"Content-Type": asJSON, "Allow": "GET, HEAD"},
 			`{ "type" : "result", "code" : "error", "message" : "method not allowed; use GET, HEAD" }`,
 		},
 	} {
@@ -235,7 +239,7 @@ func TestNotFound(t *testing.T) {
 // TestRoutesAreNames shows that what a client sends does not become a label.
 func TestRoutesAreNames(t *testing.T) {
 	seen := make(chan string, 5)
-	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), func(route string, next http.Handler) http.Handler {
+	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), func(route string, next http.Handler, _ ...int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			seen <- route
 			next.ServeHTTP(w, r)

@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plain is an Instrument that observes nothing.
-func plain(_ string, next http.Handler) http.Handler { return next }
+func plain(_ string, next http.Handler, _ ...int) http.Handler { return next }
 
 // serve serves h on a real connection: net/http has its own say on HEAD, on
 // lengths and on bodies that nobody reads.

@@ -75,7 +75,9 @@ func TestWebHoldsNoSecret(t *testing.T) {
 		}
 	}
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 	if strings.Contains(log.String(), given.Password) {
 		t.Errorf("the log holds the password:\n%s", &log)
 	}

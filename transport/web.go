@@ -34,10 +34,10 @@ func NewWebHandler(telemetryPath string, metrics http.Handler, status func() ser
 		return nil, fmt.Errorf("make landing page: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+telemetryPath, instrument(telemetryPath, metrics))
-	mux.Handle("GET /-/healthy", instrument("/-/healthy", http.HandlerFunc(healthy)))
-	mux.Handle("GET /-/ready", instrument("/-/ready", readiness(status)))
-	mux.Handle("GET /{$}", instrument("/", landing))
+	mux.Handle("GET "+telemetryPath, instrument(telemetryPath, metrics, http.StatusOK, http.StatusServiceUnavailable))
+	mux.Handle("GET /-/healthy", instrument("/-/healthy", http.HandlerFunc(healthy), http.StatusOK))
+	mux.Handle("GET /-/ready", instrument("/-/ready", readiness(status), http.StatusOK, http.StatusServiceUnavailable))
+	mux.Handle("GET /{$}", instrument("/", landing, http.StatusOK))
 	return mux, nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,7 +33,7 @@ type host struct {
 	env            []string
 
 	cmd    *exec.Cmd
-	exited chan struct{}
+	exited <-chan struct{}
 }
 
 // options change a host's configuration.
@@ -118,31 +117,9 @@ func (h *host) args() []string {
 // start runs turnwarden as a process of its own.
 func (h *host) start(t testing.TB) {
 	t.Helper()
-	log, err := os.OpenFile(filepath.Join(h.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=debug")...)
 	cmd.Env = append(os.Environ(), append(h.env, "TURNWARDEN_TEST_RUN_MAIN=1")...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error), make(chan struct{})
-	go func() {
-		// The death signal is tied to the thread, so the thread is kept (golang/go#27505).
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		defer log.Close()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	h.cmd, h.exited = cmd, exited
+	h.cmd, h.exited = cmd, realtest.Spawn(t, cmd, filepath.Join(h.dir, "log"))
 }
 
 // serve starts turnwarden and waits until it is ready.

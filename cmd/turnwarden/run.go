@@ -80,7 +80,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument))
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
-		return err
+		return refuse(err)
 	}
 	webServer := newServer(pages)
 

@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -39,33 +37,12 @@ func StartPrometheus(t testing.TB, config string) *Prometheus {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	ip := Loopback(t)
 	addr := net.JoinHostPort(ip, strconv.Itoa(FreePort(t, ip)))
 	cmd := exec.Command("prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+addr, "--log.level=warn")
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error), make(chan struct{})
-	go func() {
-		// Pdeathsig fires when the thread that started the child ends, so the
-		// thread is kept until the child is gone (golang/go#27505).
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		defer func() { _ = log.Close() }()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatalf("start prometheus: %v", err)
-	}
+	log := filepath.Join(dir, "log")
+	exited := Spawn(t, cmd, log)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // its database is thrown away
 		<-exited
@@ -78,7 +55,7 @@ func StartPrometheus(t testing.TB, config string) *Prometheus {
 	Eventually(t, 30*time.Second, func() error {
 		select {
 		case <-exited:
-			out, _ := os.ReadFile(log.Name())
+			out, _ := os.ReadFile(log)
 			t.Fatalf("prometheus ended at once: %v\n%s", cmd.ProcessState, out)
 		default:
 		}

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,7 +38,7 @@ type TurnServer struct {
 
 	log    string
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has been reaped
+	exited <-chan struct{} // closed when cmd has been reaped
 }
 
 // StartTurnServer starts a turnserver and returns once it answers. It ends with
@@ -95,35 +94,12 @@ func StartTurnServer(t testing.TB, o TurnOptions) *TurnServer {
 // configuration and users, and returns once it answers.
 func (s *TurnServer) Start(t testing.TB) {
 	t.Helper()
-	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The arguments win over the file; a log file that is said in the file alone
 	// is opened too late for coturn's first lines, which land in /var/log.
 	cmd := exec.Command("turnserver", "-c", s.Config, "--log-file=stdout", "--no-stdout-log", "--pidfile=")
 	cmd.Env = []string{}
-	cmd.Stdout, cmd.Stderr = log, log // a file is never full, as a pipe that nobody reads is
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	s.cmd, s.exited = cmd, make(chan struct{})
-	started := make(chan error)
-	exited := s.exited
-	go func() {
-		// Pdeathsig fires when the thread that started the child ends, so the
-		// thread is kept until the child is gone (golang/go#27505).
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		defer func() { _ = log.Close() }()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatalf("start turnserver: %v", err)
-	}
+	exited := Spawn(t, cmd, s.log)
+	s.cmd, s.exited = cmd, exited
 	// Builds from 4.6.2 on need up to 4 s for a wide relay range.
 	Eventually(t, 15*time.Second, func() error {
 		select {

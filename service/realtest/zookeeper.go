@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +30,7 @@ type ZooKeeper struct {
 	dir    string
 	main   string
 	cmd    *exec.Cmd
-	exited chan struct{}
+	exited <-chan struct{}
 }
 
 // StartZooKeeper runs a ZooKeeper of its own on loopback until the test ends. Its
@@ -113,33 +112,10 @@ func (z *ZooKeeper) Addr() string { return net.JoinHostPort(z.ip, fmt.Sprint(z.p
 // Start starts the process; WaitReady waits until it serves.
 func (z *ZooKeeper) Start() {
 	z.t.Helper()
-	log, err := os.OpenFile(filepath.Join(z.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		z.t.Fatalf("open the log of ZooKeeper: %v", err)
-	}
-	defer log.Close()
 	// The serial collector and one compiler stage halve the time to readiness.
 	cmd := exec.Command("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto", "-Xmx256m",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", zooJars, z.main, filepath.Join(z.dir, "zoo.cfg"))
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error, 1), make(chan struct{})
-	go func() {
-		// Pdeathsig fires when the starting *thread* ends, and Go ends idle
-		// threads: this one is kept until the child has gone (prctl(2)).
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(exited)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		z.t.Fatalf("start ZooKeeper: %v", err)
-	}
-	z.cmd, z.exited = cmd, exited
+	z.cmd, z.exited = cmd, Spawn(z.t, cmd, filepath.Join(z.dir, "log"))
 }
 
 // WaitReady waits until the server serves, in an ensemble until it has a quorum.

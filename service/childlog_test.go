@@ -1,0 +1,191 @@
+package service_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+const (
+	sessionLine = "1: : session 000000000000000001: new, realm=<example.org>, username=<alice>, lifetime=600"
+	secondLine  = "1: : session 001000000000000001: new, realm=<example.org>, username=<alice>, lifetime=600"
+	bindLine    = "7: : Trying to bind fd 29 to <10.9.9.9:49152>: errno=99"
+)
+
+func TestChildLogLevels(t *testing.T) {
+	for name, c := range map[string]struct {
+		level slog.Level
+		line  string
+		want  string // "" = not logged
+	}{
+		"information":              {slog.LevelInfo, "0: : Relay address to use: 10.0.0.5", `level=INFO msg=turnserver line="Relay address to use: 10.0.0.5"`},
+		"warning":                  {slog.LevelInfo, "0: : WARNING: cannot open this", `level=WARN msg=turnserver line="cannot open this"`},
+		"error":                    {slog.LevelInfo, "0: : ERROR: cannot open that", `level=ERROR msg=turnserver line="cannot open that"`},
+		"error of 4.17":            {slog.LevelInfo, "2026-11-22T16:05:26.533+0000 ERROR cannot open that", `level=ERROR msg=turnserver line="cannot open that"`},
+		"information, errors only": {slog.LevelError, "0: : Relay address to use: 10.0.0.5", ""},
+		"banner":                   {slog.LevelInfo, "RFC 3489/5389/5766 STUN/TURN Server", `level=INFO msg=turnserver line="RFC 3489/5389/5766 STUN/TURN Server"`},
+		"session":                  {slog.LevelInfo, sessionLine, ""},
+		"session at debug":         {slog.LevelDebug, sessionLine, `level=DEBUG msg=turnserver line="session 000000000000000001: new, realm=<example.org>, username=<alice>, lifetime=600"`},
+		"client's error":           {slog.LevelInfo, "4: : ERROR: check_stun_auth: Cannot find credentials of user <eve>", ""},
+		"client's error at debug":  {slog.LevelDebug, "4: : ERROR: check_stun_auth: Cannot find credentials of user <eve>", `level=DEBUG msg=turnserver line="check_stun_auth: Cannot find credentials of user <eve>"`},
+		"port that is not ours":    {slog.LevelInfo, bindLine, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			log := service.NewChildLog(logger(&out, c.level))
+			log.Stdout([]byte(c.line))
+			if got := strings.TrimSpace(out.String()); got != c.want {
+				t.Errorf("got %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// logger writes text without times.
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+func TestChildLogStderr(t *testing.T) {
+	var out bytes.Buffer
+	service.NewChildLog(logger(&out, slog.LevelInfo)).Stderr([]byte("bind: Address already in use"))
+	if got, want := out.String(), "level=WARN msg=turnserver line=\"bind: Address already in use\"\n"; got != want {
+		t.Errorf("got %s want %s", got, want)
+	}
+}
+
+// TestChildLogStorm feeds what turnserver writes for one Allocate with a relay
+// address that is not ours. Nothing may wait: in the bubble any wait would show
+// as time.
+func TestChildLogStorm(t *testing.T) {
+	const storm = 131_070
+	for name, c := range map[string]struct {
+		level      slog.Level
+		line       string
+		logged     int
+		suppressed uint64
+	}{
+		"at info it is only counted": {slog.LevelInfo, bindLine, 0, 0},
+		"at debug":                   {slog.LevelDebug, bindLine, 200, storm - 200},
+		"of errors":                  {slog.LevelInfo, "7: : ERROR: something new", 200, storm - 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				log := service.NewChildLog(logger(&out, c.level))
+				begin := time.Now()
+				for range storm {
+					log.Stdout([]byte(c.line))
+				}
+				if waited := time.Since(begin); waited > 0 {
+					t.Errorf("waited %v", waited)
+				}
+				lines := uint64(0)
+				got := log.Sessions()
+				for _, n := range got.Lines {
+					lines += n
+				}
+				if lines != storm || got.Suppressed != c.suppressed || strings.Count(out.String(), "\n") != c.logged {
+					t.Errorf("counted %d, suppressed %d, logged %d; want %d, %d, %d",
+						lines, got.Suppressed, strings.Count(out.String(), "\n"), storm, c.suppressed, c.logged)
+				}
+
+				time.Sleep(time.Second)
+				out.Reset()
+				for range 100 {
+					log.Stderr([]byte("still at it"))
+				}
+				if after := strings.Count(out.String(), "\n"); c.suppressed > 0 && after != 20 {
+					t.Errorf("a second after the storm: logged %d, want 20", after)
+				}
+			})
+		})
+	}
+}
+
+// TestChildLogControls: up to coturn 4.7 anybody can put anything into a
+// username, and so into the terminal of whoever reads the log.
+func TestChildLogControls(t *testing.T) {
+	line := []byte("1: : ERROR: user \x1b[2J\x1b]0;owned\x07\r\x00\x7f\x9b\u009b\u202e \"x\"\nlevel=INFO msg=forged")
+	var out bytes.Buffer
+	for name, c := range map[string]struct {
+		handler slog.Handler
+		raw     func(rune) bool
+	}{
+		"text": {slog.NewTextHandler(&out, nil), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }},
+		"json": {slog.NewJSONHandler(&out, nil), func(r rune) bool { return r != '\n' && r < ' ' }}, // the rest is for who reads JSON to escape
+	} {
+		out.Reset()
+		log := service.NewChildLog(slog.New(c.handler))
+		log.Stdout(line)
+		log.Stderr(line)
+		if strings.Count(out.String(), "\n") != 2 || strings.Count(out.String(), "owned") != 2 {
+			t.Errorf("%s: want two lines:\n%q", name, out.String())
+		}
+		if strings.ContainsFunc(out.String(), c.raw) {
+			t.Errorf("%s: control characters in %q", name, out.String())
+		}
+	}
+}
+
+// TestChildLogKeepsNoLine: the reader uses its buffer again.
+func TestChildLogKeepsNoLine(t *testing.T) {
+	var out bytes.Buffer
+	log := service.NewChildLog(logger(&out, slog.LevelInfo))
+	line := []byte("first line")
+	log.Stderr(line)
+	copy(line, "XXXXX")
+	log.Stderr(line)
+	if got, want := out.String(), "level=WARN msg=turnserver line=\"first line\"\nlevel=WARN msg=turnserver line=\"XXXXX line\"\n"; got != want {
+		t.Errorf("got %s want %s", got, want)
+	}
+}
+
+func TestChildLogNewRun(t *testing.T) {
+	log := service.NewChildLog(slog.New(slog.DiscardHandler))
+	log.Stdout([]byte(sessionLine))
+	log.Stdout([]byte(secondLine))
+	if got := log.Sessions(); got.Open != 2 || got.Created != 2 {
+		t.Fatalf("open %d, created %d; want 2, 2", got.Open, got.Created)
+	}
+	log.NewRun()
+	if got := log.Sessions(); got.Open != 0 || got.Created != 2 {
+		t.Errorf("after the child's end: open %d, created %d; want 0, 2", got.Open, got.Created)
+	}
+	log.Stdout([]byte(sessionLine)) // ids begin again
+	if got := log.Sessions(); got.Open != 1 || got.Created != 3 {
+		t.Errorf("in the next run: open %d, created %d; want 1, 3", got.Open, got.Created)
+	}
+}
+
+func TestChildLogFromManyGoroutines(t *testing.T) {
+	log := service.NewChildLog(slog.New(slog.DiscardHandler))
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for j := range 100 {
+				log.Stdout(fmt.Appendf(nil, "1: : session %018d: new, realm=<r>, username=<u>, lifetime=600", 1+100*i+j))
+				log.Stderr([]byte("x"))
+				log.Sessions()
+			}
+		})
+	}
+	all.Wait()
+	if got := log.Sessions(); got.Open != 400 {
+		t.Errorf("open: got %d, want 400", got.Open)
+	}
+}

@@ -1,0 +1,196 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/kit/metrics/discard"
+	"go.uber.org/goleak"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// child is a turnserver that the supervisor may start once.
+type child struct{ *realtest.TurnServer }
+
+func (c child) Wait() error {
+	<-c.Exited()
+	return &supervisor.ExitError{Code: -1, Signal: syscall.SIGKILL}
+}
+
+// users is the user database of a turnserver.
+type users struct {
+	t      *testing.T
+	server *realtest.TurnServer
+	names  map[string]bool // only the rotator's goroutine asks
+}
+
+func (u users) Put(_ context.Context, username, password string) error {
+	u.server.AddUser(u.t, username, password)
+	u.names[username] = true
+	return nil
+}
+
+func (u users) Delete(_ context.Context, username string) error {
+	u.server.DeleteUser(u.t, username)
+	delete(u.names, username)
+	return nil
+}
+
+func (u users) List(context.Context) ([]string, error) {
+	return slices.Collect(maps.Keys(u.names)), nil
+}
+
+// idle is a gigabit interface without traffic.
+type idle struct{}
+
+func (idle) Read() (traffic.Reading, error) {
+	return traffic.Reading{At: time.Now(), Devices: []traffic.Device{{Name: "eth0", SpeedMbps: 1000}}}, nil
+}
+
+// TestNode follows a node with a real turnserver from its start over a hang of
+// the server to its stop, by what it would publish.
+func TestNode(t *testing.T) {
+	server := realtest.StartTurnServer(t, realtest.TurnOptions{})
+	logger := slog.New(slog.DiscardHandler)
+	node := service.NewNode(service.Facts{
+		Node: "turn-1", RESTAddr: "10.0.0.5:13478", RotateEvery: time.Hour, ProbeTimeout: 5 * time.Second,
+		Listener: func(int) (netip.AddrPort, bool) { return server.Addr, true },
+	}, logger)
+	var once sync.Once
+	start := func(ctx context.Context) (process supervisor.Process, err error) {
+		err = errors.New("started before")
+		once.Do(func() {
+			process, err = child{server}, nil
+			context.AfterFunc(ctx, func() { _ = syscall.Kill(server.PID(), syscall.SIGKILL) })
+		})
+		return process, err
+	}
+	parts := service.Parts{
+		Supervisor: supervisor.New(start, supervisor.Policy{Delay: time.Hour, Max: time.Hour, StableAfter: time.Hour},
+			node.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()}),
+		Prober: probe.New(probe.Config{Interval: time.Second, Timeout: time.Second, FailAfter: 3},
+			probe.Node{
+				Target: node.Target, Credential: node.ProbeCredential, Notify: node.ProbeChanged,
+				Owners: func(int) error { return nil },
+			}, logger, probe.Metrics{Duration: discard.NewHistogram()}),
+		Credentials: credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
+			users{t, server, map[string]bool{}}, node, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")),
+			node.CredentialChanged, logger, credential.Metrics{Rotations: discard.NewCounter(), Failures: discard.NewCounter()}),
+		Meter: traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, node.Sampled, logger),
+		Log:   service.NewChildLog(logger),
+	}
+	node.Join(parts)
+
+	if p := node.Publication(); p.Present || p.Record.State != service.StateDown || p.Record.FreeTraffic != 0 {
+		t.Errorf("before the start: got %+v, want nothing present", p)
+	}
+	if _, err := node.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
+		t.Errorf("credential before the start: got %v", err)
+	}
+	if err := node.Allocate(t.Context(), "a", "b"); !errors.Is(err, credential.ErrDown) {
+		t.Errorf("allocate before the start: got %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for _, run := range []func(context.Context) error{parts.Supervisor.Run, parts.Prober.Run, parts.Credentials.Run, parts.Meter.Run} {
+		all.Go(func() { _ = run(ctx) })
+	}
+	becomes := func(state string, free float64) {
+		t.Helper()
+		realtest.Eventually(t, 30*time.Second, func() error {
+			p := node.Publication()
+			if !p.Present || p.Record.State != state || p.Record.FreeTraffic != free {
+				return fmt.Errorf("got %+v, want %s with %v Mbps; reasons: %v", p, state, free, service.Readiness(node.Status()))
+			}
+			return nil
+		})
+	}
+	becomes(service.StateUp, 1000)
+	if r := node.Publication().Record; r.RESTAddr != "10.0.0.5:13478" || r.Generation != 1 || r.CapacityMbps != 1000 {
+		t.Errorf("record: got %+v", r)
+	}
+	c, err := node.Credential(t.Context(), service.CredentialRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Allocate(t.Context(), c.Username, c.Password.Reveal()); err != nil {
+		t.Errorf("allocate with what was handed out: %v", err)
+	}
+	if err := node.Allocate(t.Context(), c.Username, "wrong"); !errors.Is(err, credential.ErrRefused) {
+		t.Errorf("allocate with a wrong password: got %v", err)
+	}
+
+	server.Pause(t)
+	becomes(service.StateDown, 0)
+	realtest.Eventually(t, 30*time.Second, func() error {
+		if got := node.Status().Child.LastExit.Cause; got != supervisor.ReasonProbe {
+			return fmt.Errorf("a server that hangs: ended because of %q, want %q", got, supervisor.ReasonProbe)
+		}
+		return nil
+	})
+	if _, err := node.Credential(t.Context(), service.CredentialRequest{}); err != nil {
+		t.Errorf("credential while the child is down: %v", err)
+	}
+
+	node.Unlist()
+	becomes(service.StateDraining, 0)
+	node.Stop()
+	if _, err := node.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
+		t.Errorf("credential while stopping: got %v", err)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	const deleted = "9: : session 000000000000000001: delete: realm=<example.org>, username=<alice>"
+	for name, c := range map[string]struct {
+		open bool
+		then func(log *service.ChildLog, hurry chan struct{}) // after 5 s
+		want time.Duration
+	}{
+		"nobody there":    {false, nil, 0},
+		"the limit":       {true, func(*service.ChildLog, chan struct{}) {}, time.Minute},
+		"the last leaves": {true, func(log *service.ChildLog, _ chan struct{}) { log.Stdout([]byte(deleted)) }, 5 * time.Second},
+		"a second signal": {true, func(_ *service.ChildLog, hurry chan struct{}) { close(hurry) }, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := service.NewChildLog(slog.New(slog.DiscardHandler))
+				node := service.NewNode(service.Facts{}, slog.New(slog.DiscardHandler))
+				node.Join(service.Parts{Log: log})
+				hurry := make(chan struct{})
+				if c.open {
+					log.Stdout([]byte(sessionLine))
+					time.AfterFunc(5*time.Second, func() { c.then(log, hurry) })
+				}
+				begin := time.Now()
+				node.Drain(time.Minute, hurry)
+				// The log is looked at five times a second.
+				if took := time.Since(begin); took < c.want || took > c.want+200*time.Millisecond {
+					t.Errorf("took %v, want %v", took, c.want)
+				}
+			})
+		})
+	}
+}
