@@ -14,8 +14,9 @@ const (
 	KindListening           // a listener is open
 	KindSession             // something else about one client
 	KindNew                 // an allocation was made
-	KindRefreshed           // an allocation was refreshed, or given up with lifetime 0
-	KindDeleted             // an allocation ended
+	KindRefreshed           // an allocation was refreshed
+	KindReleased            // an allocation was given up by its client, with lifetime 0
+	KindDeleted             // an allocation ended; a second after it was released
 	KindClosed              // a 5-tuple ended, with an allocation or without
 	KindUsage               // client traffic since the last such line of the session
 	KindPeerUsage           // relayed payload since the last such line of the session
@@ -116,10 +117,16 @@ func (l *Line) classifySession(text []byte) bool {
 		kind = l.usage(text, KindUsage)
 	case hasPrefix(text, "peer usage: realm=<"):
 		kind = l.usage(text, KindPeerUsage)
-	case hasPrefix(text, "new, realm=<") && hasLifetime(text):
-		kind = KindNew
-	case hasPrefix(text, "refreshed, realm=<") && hasLifetime(text):
-		kind = KindRefreshed
+	case hasPrefix(text, "new, realm=<"):
+		if _, ok := lifetime(text); ok {
+			kind = KindNew
+		}
+	case hasPrefix(text, "refreshed, realm=<"):
+		if seconds, ok := lifetime(text); ok && seconds == 0 {
+			kind = KindReleased
+		} else if ok {
+			kind = KindRefreshed
+		}
 	case hasPrefix(text, "delete: realm=<") && hasSuffix(text, ">"):
 		kind = KindDeleted
 	case hasPrefix(text, "closed (") && contains(text, ", reason: "):
@@ -181,13 +188,13 @@ func (l *Line) usage(text []byte, kind Kind) Kind {
 	return kind
 }
 
-// hasLifetime wants ">, lifetime=600", which may be followed by ", cipher=…".
-func hasLifetime(text []byte) bool {
-	const lifetime = ">, lifetime="
-	i := bytes.LastIndex(text, []byte(lifetime))
+// lifetime reads ">, lifetime=600", which may be followed by ", cipher=…".
+func lifetime(text []byte) (seconds uint64, ok bool) {
+	const key = ">, lifetime="
+	i := bytes.LastIndex(text, []byte(key))
 	if i < 0 {
-		return false
+		return 0, false
 	}
-	_, rest, ok := cutNumber(text[i+len(lifetime):])
-	return ok && (len(rest) == 0 || hasPrefix(rest, ", cipher="))
+	seconds, rest, ok := cutNumber(text[i+len(key):])
+	return seconds, ok && (len(rest) == 0 || hasPrefix(rest, ", cipher="))
 }

@@ -18,7 +18,7 @@ import (
 // describe is a line of a golden file: what ParseLine made of one log line.
 func describe(l coturn.Line) string {
 	names := [...]string{
-		"other", "listening", "session", "new", "refreshed", "deleted", "closed", "usage", "peer-usage", "refused",
+		"other", "listening", "session", "new", "refreshed", "released", "deleted", "closed", "usage", "peer-usage", "refused",
 		"challenge", "unknown-user", "wrong-password", "wrong-username", "ports-exhausted", "bind-failed",
 	}
 	return fmt.Sprintf("%s %s %d %d %v %s\n", l.Level, names[l.Kind], l.Session, l.Code, l.Usage, l.Message)
@@ -106,7 +106,7 @@ func TestParseLine(t *testing.T) {
 		"level only in the text":  {"0: : CONFIG ERROR: Empty cli-password", coturn.Line{}},
 		"TLS":                     {"0: : " + session + "new, realm=<r>, username=<u>, lifetime=777, cipher=ECDHE-RSA-AES256-GCM-SHA384, method=TLSv1.2", coturn.Line{Kind: coturn.KindNew, Session: 2}},
 		"new, cut at 1024 bytes":  {"0: : " + session + "new, realm=<r>, username=<u", coturn.Line{Kind: coturn.KindSession, Session: 2}},
-		"given up":                {"0: : " + session + "refreshed, realm=<r>, username=<u>, lifetime=0", coturn.Line{Kind: coturn.KindRefreshed, Session: 2}},
+		"given up":                {"0: : " + session + "refreshed, realm=<r>, username=<u>, lifetime=0", coturn.Line{Kind: coturn.KindReleased, Session: 2}},
 		"origin":                  {"0: : " + session + "origin <o> realm <r> user <u>: incoming packet message processed, error 486: Allocation Quota Reached", coturn.Line{Kind: coturn.KindRefused, Session: 2, Code: 486}},
 		"origin, challenge":       {"0: : " + session + "origin <o> realm <r> user <>: incoming packet message processed, error 401: Unauthorized", coturn.Line{Kind: coturn.KindChallenge, Session: 2, Code: 401}},
 		"error of one method":     {"0: : " + session + "realm <r> user <u>: incoming packet ALLOCATE processed, error 486: Allocation Quota Reached", coturn.Line{Kind: coturn.KindSession, Session: 2}},

@@ -19,13 +19,15 @@ var refusals = [...]int{400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 446, 4
 // ignored, and whoever shows Open compares it with the CLI or with the relay
 // sockets: see Line.
 type Sessions struct {
-	open   map[uint64]session
-	totals SessionTotals
+	open     map[uint64]session
+	released int // how many of them are
+	totals   SessionTotals
 }
 
 type session struct {
-	since time.Time
-	peer  Usage
+	since    time.Time
+	peer     Usage
+	released bool // what is left of it, for a second, serves nobody
 }
 
 // SessionTotals is what was counted. All but Open only ever grows, over
@@ -57,7 +59,7 @@ func NewSessions() *Sessions {
 
 // Reset forgets the open sessions: a new turnserver has none, and begins its
 // ids again at 1.
-func (s *Sessions) Reset() { s.open = map[uint64]session{} }
+func (s *Sessions) Reset() { s.open, s.released = map[uint64]session{}, 0 }
 
 // Feed counts one line, read at the given time, and returns the call if the
 // line ended one.
@@ -70,8 +72,17 @@ func (s *Sessions) Feed(l Line, now time.Time) (Call, bool) {
 			s.open[l.Session] = session{since: now}
 			s.totals.Created++
 		}
+	case KindReleased:
+		if open && !call.released {
+			call.released = true
+			s.open[l.Session] = call
+			s.released++
+		}
 	case KindDeleted:
 		delete(s.open, l.Session)
+		if call.released {
+			s.released--
+		}
 		return Call{Duration: now.Sub(call.since), Peer: call.peer}, open
 	case KindUsage:
 		if open && l.Usage.plausible() {
@@ -96,7 +107,7 @@ func (s *Sessions) Feed(l Line, now time.Time) (Call, bool) {
 // Totals returns what was counted so far.
 func (s *Sessions) Totals() SessionTotals {
 	totals := s.totals
-	totals.Open, totals.Refused = len(s.open), maps.Clone(totals.Refused)
+	totals.Open, totals.Refused = len(s.open)-s.released, maps.Clone(totals.Refused)
 	return totals
 }
 

@@ -51,6 +51,9 @@ func TestSessions(t *testing.T) {
 	deleted := func(id int) coturn.Line {
 		return line("%018d: delete: realm=<r>, username=<u>", id)
 	}
+	released := func(id int) coturn.Line {
+		return line("%018d: refreshed, realm=<r>, username=<u>, lifetime=0", id)
+	}
 	peer := func(id int, packets, bytes uint64) coturn.Line {
 		return line("%018d: peer usage: realm=<r>, username=<u>, rp=%d, rb=%[3]d, sp=%[2]d, sb=%[3]d", id, packets, bytes)
 	}
@@ -63,6 +66,9 @@ func TestSessions(t *testing.T) {
 		"opened twice":            {[]coturn.Line{opened(1), opened(1)}, 1, 1, 0},
 		"deleted twice":           {[]coturn.Line{opened(1), deleted(1), deleted(1)}, 0, 1, 0},
 		"deleted, never opened":   {[]coturn.Line{opened(1), deleted(2)}, 1, 1, 0},
+		"released":                {[]coturn.Line{opened(1), opened(2), released(1), released(1)}, 1, 2, 0},
+		"released and deleted":    {[]coturn.Line{opened(1), opened(2), released(1), deleted(1)}, 1, 2, 0},
+		"released, never opened":  {[]coturn.Line{opened(1), released(2)}, 1, 1, 0},
 		"usage, never opened":     {[]coturn.Line{opened(1), peer(2, 1, 100)}, 1, 1, 0},
 		"usage in parts":          {[]coturn.Line{opened(1), peer(1, 1024, 204800), peer(1, 1, 200), deleted(1)}, 0, 1, 205000},
 		"usage that cannot be":    {[]coturn.Line{opened(1), peer(1, 1, math.MaxUint64)}, 1, 1, 0},
