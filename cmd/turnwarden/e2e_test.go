@@ -40,9 +40,9 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 4 {
 		clients.Go(func() {
-			// coturn frees a relay port a second after its allocation: the pace keeps
-			// the range from running out.
-			pace := time.NewTicker(10 * time.Millisecond)
+			// coturn keeps a 5-tuple for a second after its allocation and answers 437
+			// to who comes from the same port: the pace keeps that from being likely.
+			pace := time.NewTicker(100 * time.Millisecond)
 			defer pace.Stop()
 			for ctx.Err() == nil && !t.Failed() {
 				<-pace.C

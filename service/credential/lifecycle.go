@@ -28,11 +28,11 @@ func due(wallNow, published time.Time, elapsed, after time.Duration) bool {
 // clockTolerance is how far the two clocks may drift apart before it is called a step.
 const clockTolerance = 30 * time.Second
 
-// lead is how long before its time a rotation begins, so that it ends in time
-// and a handed-out credential never has less than lifetime - rotate_every left.
-// A quarter, because with rotate_every 1s and a store that takes 50 ms a delete
-// that is under way and the rotation itself took 105 ms.
-func lead(rotateEvery time.Duration) time.Duration { return min(rotateEvery/4, 5*time.Second) }
+// A rotation begins lead before its time, with the successor proved and waiting, and
+// the successor is published margin before it, so that what is handed out never has
+// less than lifetime - rotate_every left, though a step is slow or has to be repeated.
+func lead(rotateEvery time.Duration) time.Duration   { return min(rotateEvery/2, time.Minute) }
+func margin(rotateEvery time.Duration) time.Duration { return min(rotateEvery/5, 5*time.Second) }
 
 // skew is how much longer than promised a generation is kept, for clients whose
 // clock is behind and requests that are under way.

@@ -80,14 +80,17 @@ func TestValidity(t *testing.T) {
 	}
 }
 
-func TestLeadAndSkew(t *testing.T) {
-	for name, tc := range map[string]struct{ of, lead, skew time.Duration }{
-		"least":   {time.Second, 250 * time.Millisecond, 100 * time.Millisecond},
-		"minute":  {time.Minute, 5 * time.Second, 6 * time.Second},
-		"default": {24 * time.Hour, 5 * time.Second, time.Minute},
+func TestLeadMarginAndSkew(t *testing.T) {
+	for name, tc := range map[string]struct{ of, lead, margin, skew time.Duration }{
+		"least":   {time.Second, 500 * time.Millisecond, 200 * time.Millisecond, 100 * time.Millisecond},
+		"minute":  {time.Minute, 30 * time.Second, 5 * time.Second, 6 * time.Second},
+		"default": {24 * time.Hour, time.Minute, 5 * time.Second, time.Minute},
 	} {
 		if got := lead(tc.of); got != tc.lead {
 			t.Errorf("%s: lead = %v, want %v", name, got, tc.lead)
+		}
+		if got := margin(tc.of); got != tc.margin {
+			t.Errorf("%s: margin = %v, want %v", name, got, tc.margin)
 		}
 		if got := skew(tc.of); got != tc.skew {
 			t.Errorf("%s: skew = %v, want %v", name, got, tc.skew)

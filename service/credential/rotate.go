@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// rotate takes a successor through its states until it is published. It may be
-// called again after a failure, and goes on where it stopped.
-func (r *Rotator) rotate(ctx context.Context) error {
+// prepare takes a successor through its states until it is proved. It may be called
+// again after a failure, and goes on where it stopped.
+func (r *Rotator) prepare(ctx context.Context) (*generation, error) {
 	start := time.Now()
 	g := r.inState(Verified)
 	if g == nil {
@@ -18,7 +18,7 @@ func (r *Rotator) rotate(ctx context.Context) error {
 	if g == nil {
 		minted := mint(r.cfg.Node, r.snapshot().next)
 		if err := r.commit(func(b *book) { b.next++; b.gens = append(b.gens, minted) }); err != nil {
-			return err
+			return nil, err
 		}
 		g = &minted
 		r.audit(g, "rotation", Pending, start)
@@ -26,25 +26,25 @@ func (r *Rotator) rotate(ctx context.Context) error {
 	if g.State == Pending {
 		if !g.stored {
 			if err := r.put(ctx, g); err != nil {
-				return err
+				return nil, err
 			}
 			r.edit(func(b *book) { b.byID(g.ID).stored = true })
 		}
 		if err := r.verify(ctx, g); err != nil {
 			// A refusal may mean that the row is not where the server looks.
 			r.edit(func(b *book) { b.byID(g.ID).stored = !errors.Is(err, ErrRefused) })
-			return err
+			return nil, err
 		}
 		if err := r.commit(func(b *book) { v := b.byID(g.ID); v.State, v.proved = Verified, true }); err != nil {
-			return err
+			return nil, err
 		}
 		r.audit(g, "rotation", Verified, start)
 	}
-	return r.publish(g, start)
+	return g, nil
 }
 
 // publish makes g the active generation and retires the one before it.
-func (r *Rotator) publish(g *generation, start time.Time) error {
+func (r *Rotator) publish(g *generation) error {
 	now := time.Now()
 	old := r.active()
 	err := r.commit(func(b *book) {
@@ -59,9 +59,9 @@ func (r *Rotator) publish(g *generation, start time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.audit(g, "rotation", Active, start)
+	r.audit(g, "rotation", Active, now)
 	if old != nil {
-		r.audit(old, "rotation", Retiring, start)
+		r.audit(old, "rotation", Retiring, now)
 	}
 	r.changed()
 	return nil

@@ -148,14 +148,19 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 		return wait
 	}
 	err := r.proveRestored(ctx)
-	if wait, ok := r.untilDue(now); ok && err == nil {
-		// A restored generation that was proved at last ends its failures.
-		r.retry.Reset()
-		r.setFailure("")
+	if wait := r.until(now, r.cfg.RotateEvery-lead(r.cfg.RotateEvery)); wait > 0 && err == nil {
+		r.succeeded() // a restored generation that was proved at last ends its failures
 		return wait
 	}
 	if err == nil || errors.Is(err, ErrRefused) {
-		err = r.rotate(ctx)
+		var g *generation
+		if g, err = r.prepare(ctx); err == nil {
+			if wait := r.until(time.Now(), r.cfg.RotateEvery-margin(r.cfg.RotateEvery)); wait > 0 {
+				r.succeeded()
+				return wait
+			}
+			err = r.publish(g)
+		}
 	}
 	if ctx.Err() != nil {
 		return time.Hour // stopping; the outcome is on record as far as it got
@@ -166,10 +171,8 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 	}
 	r.metrics.Rotations.Add(1)
 	if err == nil {
-		r.retry.Reset()
-		r.setFailure("")
-		wait, _ := r.untilDue(time.Now())
-		return wait
+		r.succeeded()
+		return 0 // to see when to look again
 	}
 	wait := r.backOff()
 	r.metrics.Failures.Add(1)
@@ -178,26 +181,31 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 	return wait
 }
 
+func (r *Rotator) succeeded() {
+	r.retry.Reset()
+	r.setFailure("")
+}
+
 func (r *Rotator) backOff() time.Duration {
 	wait := r.retry.NextBackOff()
 	r.retryAt = time.Now().Add(wait)
 	return wait
 }
 
-// untilDue returns how long the active generation may stay the active one.
-func (r *Rotator) untilDue(now time.Time) (time.Duration, bool) {
+// until returns how long it takes until the active generation has the age, 0 if it
+// has, or if there is none.
+func (r *Rotator) until(now time.Time, age time.Duration) time.Duration {
 	g := r.active()
-	after := r.cfg.RotateEvery - lead(r.cfg.RotateEvery)
 	if g == nil || !g.proved {
-		return 0, false
+		return 0
 	}
-	// Its age by the monotonic clock is known since this process saw it; before
+	// By the monotonic clock its age is known since this process saw it; before
 	// that, by the wall clock alone.
-	age := now.Sub(g.seen) + max(0, g.seen.Round(0).Sub(g.Published))
-	if due(now.Round(0), g.Published, age, after) {
-		return 0, false
+	elapsed := now.Sub(g.seen) + max(0, g.seen.Round(0).Sub(g.Published))
+	if due(now.Round(0), g.Published, elapsed, age) {
+		return 0
 	}
-	return after - age, true
+	return age - elapsed
 }
 
 // proveRestored proves, once, the generation that a restart brought back, and
