@@ -23,6 +23,7 @@ func (willing) Allocate(context.Context, string, string) error { return nil }
 
 // served returns a running rotator that hands out, in real time.
 func served(b *testing.B) *credential.Rotator {
+	b.Helper()
 	cfg := credential.Config{Node: "turn-1", Realm: "example.org", Lifetime: 24 * time.Hour, RotateEvery: 12 * time.Hour}
 	file := credential.NewFile(filepath.Join(b.TempDir(), "credentials.json"))
 	r := credential.New(cfg, willing{}, willing{}, file, func() {}, slog.New(slog.DiscardHandler),
@@ -32,7 +33,7 @@ func served(b *testing.B) *credential.Rotator {
 	go func() { done <- r.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		<-done
+		_ = <-done // Run fails never
 	})
 	realtest.Eventually(b, 10*time.Second, func() error {
 		if _, ok := r.Hand(); !ok {

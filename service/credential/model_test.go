@@ -86,14 +86,25 @@ func schedule(rt *rapid.T) {
 		}),
 		"store": func(rt *rapid.T) {
 			w.fail(rapid.SampledFrom([]string{"put", "delete", "list"}).Draw(rt, "call"), rapid.SampledFrom([]fault{
-				{}, {takes: 50 * time.Millisecond}, {takes: 3 * time.Second}, {err: errStore}, {err: errStore, applied: true},
-				{takes: time.Second, err: errStore}, {takes: forever, err: errStore}, {takes: forever, applied: true},
+				{},
+				{takes: 50 * time.Millisecond},
+				{takes: 3 * time.Second},
+				{err: errStore},
+				{err: errStore, applied: true},
+				{takes: time.Second, err: errStore},
+				{takes: forever, err: errStore},
+				{takes: forever, applied: true},
 			}).Draw(rt, "goes"))
 		},
 		"server": func(rt *rapid.T) {
 			w.fail("allocate", rapid.SampledFrom([]fault{
-				{}, {takes: 20 * time.Millisecond}, {err: credential.ErrFull, applied: true}, {err: credential.ErrDown},
-				{err: credential.ErrRefused}, {takes: 2 * time.Second, err: credential.ErrNoAnswer}, {takes: forever, err: credential.ErrNoAnswer},
+				{},
+				{takes: 20 * time.Millisecond},
+				{err: credential.ErrFull, applied: true},
+				{err: credential.ErrDown},
+				{err: credential.ErrRefused},
+				{takes: 2 * time.Second, err: credential.ErrNoAnswer},
+				{takes: forever, err: credential.ErrNoAnswer},
 			}).Draw(rt, "goes"))
 		},
 		"disk": func(rt *rapid.T) {

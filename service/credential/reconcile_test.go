@@ -28,7 +28,7 @@ func TestInvariant6Reconciliation(t *testing.T) {
 			w.stranger(s) // the world watches over them
 		}
 		w.start()
-		c := w.mustFetch(t)
+		w.mustFetch(t)
 		w.stop()
 		w.mu.Lock()
 		w.users[orphan] = "left by a crash"
@@ -38,7 +38,7 @@ func TestInvariant6Reconciliation(t *testing.T) {
 		if w.ours()[orphan] != "" {
 			t.Error("a user of ours that no generation owns is kept")
 		}
-		if c = w.mustFetch(t); w.ours()[c.Username] == "" {
+		if c := w.mustFetch(t); w.ours()[c.Username] == "" {
 			t.Error("the active user is gone")
 		}
 	})

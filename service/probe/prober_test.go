@@ -118,15 +118,23 @@ func TestVerdict(t *testing.T) {
 	tests := map[string][]step{
 		"hysteresis": {
 			{good, up},
-			{bind(silent), up + " failures=1 bind"}, {bind(silent), up + " failures=2 bind"},
+			{bind(silent), up + " failures=1 bind"},
+			{bind(silent), up + " failures=2 bind"},
 			{good, up},
-			{bind(silent), up + " failures=1 bind"}, {bind(jittery), up + " failures=2 bind"}, {bind(silent), "authenticated failures=3 bind"},
+			{bind(silent), up + " failures=1 bind"},
+			{bind(jittery), up + " failures=2 bind"},
+			{bind(silent), "authenticated failures=3 bind"},
 			{bind(silent), "authenticated failures=4 bind"},
 			{good, up},
 		},
 		"our own delay is not the server's": {
-			{good, up}, {bind(starved), up}, {bind(unasked), up}, {bind(starved), up}, {bind(starved), up},
-			{bind(silent), up + " failures=1 bind"}, {bind(starved), up + " failures=1 bind"},
+			{good, up},
+			{bind(starved), up},
+			{bind(unasked), up},
+			{bind(starved), up},
+			{bind(starved), up},
+			{bind(silent), up + " failures=1 bind"},
+			{bind(starved), up + " failures=1 bind"},
 		},
 		"no credential yet": {
 			{func(w *world) { w.noCredential = true }, "serving"},
@@ -134,7 +142,8 @@ func TestVerdict(t *testing.T) {
 		},
 		"credential refused": {
 			{good, up},
-			{alloc(refused), up + " failures=1 allocate 401"}, {alloc(refused), up + " failures=2 allocate 401"},
+			{alloc(refused), up + " failures=1 allocate 401"},
+			{alloc(refused), up + " failures=2 allocate 401"},
 			{alloc(broken), "authenticated failures=3 allocate 500"},
 		},
 		"never right":        {{alloc(refused), "starting failures=1 allocate 401"}, {alloc(refused), "starting failures=2 allocate 401"}},
