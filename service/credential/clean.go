@@ -25,14 +25,20 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 			r.reconcileAt = now.Add(reconcileEvery)
 		}
 	}
-	// Neither waits for the other: a user that cannot be deleted must not keep
-	// a client's user from being added again.
-	if deleteErr := r.deleteRetired(ctx); err == nil {
-		err = deleteErr
+	next := reconcileEvery
+	// A delete takes its time, and a proved successor is about to be published:
+	// what nobody has a claim on can wait for that.
+	if r.inState(Verified) == nil {
+		// Neither waits for the other: a user that cannot be deleted must not keep
+		// a client's user from being added again.
+		if deleteErr := r.deleteRetired(ctx); err == nil {
+			err = deleteErr
+		}
+		next = r.untilDeletable()
 	}
 	if err == nil {
 		r.cleanRetry.Reset()
-		return min(time.Until(r.reconcileAt), r.untilDeletable())
+		return min(time.Until(r.reconcileAt), next)
 	}
 	if ctx.Err() != nil {
 		return time.Hour

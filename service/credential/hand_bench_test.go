@@ -33,7 +33,9 @@ func served(b *testing.B) *credential.Rotator {
 	go func() { done <- r.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		_ = <-done // Run fails never
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
 	})
 	realtest.Eventually(b, 10*time.Second, func() error {
 		if _, ok := r.Hand(); !ok {
