@@ -65,9 +65,11 @@ func openBook(s fileState, now time.Time, lifetime time.Duration) book {
 			Published: fromMillis(f.PublishedMS), Expires: fromMillis(f.ExpiresMS),
 			seen: now, fetched: new(atomic.Bool),
 		}
-		if g.Expires.IsZero() {
+		switch {
+		case g.State == Revoked:
+		case g.Expires.IsZero():
 			g.State = Retiring
-		} else {
+		default:
 			g.left = validity(now, g.Expires, lifetime)
 			g.fetched.Store(true)
 		}
@@ -76,8 +78,11 @@ func openBook(s fileState, now time.Time, lifetime time.Duration) book {
 	return b
 }
 
-// deletable says whether nobody has a claim on a retiring generation any more.
+// deletable says whether nobody has a claim on a generation any more.
 func (g *generation) deletable(now time.Time, skew time.Duration) bool {
+	if g.State != Retiring {
+		return g.State == Revoked
+	}
 	return !g.fetched.Load() || expired(now, g.Expires.Add(skew), now.Sub(g.seen), g.left+skew)
 }
 

@@ -25,20 +25,14 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 			r.reconcileAt = now.Add(reconcileEvery)
 		}
 	}
-	next := reconcileEvery
-	// A delete takes its time, and a proved successor is about to be published:
-	// what nobody has a claim on can wait for that.
-	if r.inState(Verified) == nil {
-		// Neither waits for the other: a user that cannot be deleted must not keep
-		// a client's user from being added again.
-		if deleteErr := r.deleteRetired(ctx); err == nil {
-			err = deleteErr
-		}
-		next = r.untilDeletable()
+	// Neither waits for the other: a user that cannot be deleted must not keep
+	// a client's user from being added again.
+	if deleteErr := r.deleteUnclaimed(ctx); err == nil {
+		err = deleteErr
 	}
 	if err == nil {
 		r.cleanRetry.Reset()
-		return min(time.Until(r.reconcileAt), next)
+		return min(time.Until(r.reconcileAt), r.untilDeletable())
 	}
 	if ctx.Err() != nil {
 		return time.Hour
@@ -49,23 +43,37 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 	return wait
 }
 
-// deleteRetired deletes one generation after the other, first the users, then
-// the record of them, so that a crash between the two repeats the harmless half.
-func (r *Rotator) deleteRetired(ctx context.Context) error {
+// deleteUnclaimed deletes one generation after the other and goes on after one that
+// cannot be.
+func (r *Rotator) deleteUnclaimed(ctx context.Context) (err error) {
+	// A delete takes its time, and a proved successor is about to be published:
+	// what has expired can wait for that.
+	waits := r.inState(Verified) != nil
 	for _, g := range r.snapshot().gens {
-		if g.State != Retiring || !g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+		if waits && g.State == Retiring || !g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
 			continue
 		}
-		start := time.Now()
-		if err := r.remove(ctx, g.Username); err != nil {
-			return err
+		why := Why{"expired", us}
+		if g.State == Revoked {
+			why.Reason = "revoke"
 		}
-		if err := r.commit(func(b *book) { b.remove(g.ID) }); err != nil {
-			return err
+		if deleteErr := r.delete(ctx, &g, why); err == nil {
+			err = deleteErr
 		}
-		r.audit(&g, "expired", "deleted", start)
 	}
-	return nil
+	return err
+}
+
+// delete takes the user away first, and the record of it after: a crash between the
+// two repeats the harmless half.
+func (r *Rotator) delete(ctx context.Context, g *generation, why Why) error {
+	start := time.Now()
+	err := r.remove(ctx, g.Username)
+	if err == nil {
+		err = r.commit(func(b *book) { b.remove(g.ID) })
+	}
+	r.audit(g, Deleted, why, start, err)
+	return err
 }
 
 func (r *Rotator) remove(ctx context.Context, username string) error {
@@ -78,7 +86,11 @@ func (r *Rotator) remove(ctx context.Context, username string) error {
 func (r *Rotator) untilDeletable() time.Duration {
 	wait := reconcileEvery
 	now := time.Now()
-	for _, g := range r.snapshot().gens {
+	gens := r.snapshot().gens
+	if slices.ContainsFunc(gens, func(g generation) bool { return g.State == Verified }) {
+		return wait // its publication comes first, and wakes us
+	}
+	for _, g := range gens {
 		if g.State == Retiring {
 			keep := skew(r.cfg.Lifetime)
 			left := max(g.Expires.Add(keep).Sub(now.Round(0)), g.left+keep-now.Sub(g.seen))
@@ -102,7 +114,7 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 	b := r.snapshot()
 	for _, g := range b.gens {
 		if slices.Contains(users, g.Username) || g.State == Pending || g.State == Verified ||
-			g.State == Retiring && g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+			g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
 			continue
 		}
 		start := time.Now()

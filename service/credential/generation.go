@@ -21,6 +21,8 @@ const (
 	Verified State = "verified" // an Allocate succeeded; not yet handed out
 	Active   State = "active"   // the one that is handed out
 	Retiring State = "retiring" // valid for those who hold it, until it is deleted
+	Revoked  State = "revoked"  // compromised; to be deleted whatever was promised
+	Deleted  State = "deleted"  // gone from the store and from the record: no generation is in it
 )
 
 // Secret is a password. It shows itself to nobody who does not ask by name.

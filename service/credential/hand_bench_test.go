@@ -27,7 +27,7 @@ func served(b *testing.B) *credential.Rotator {
 	cfg := credential.Config{Node: "turn-1", Realm: "example.org", Lifetime: 24 * time.Hour, RotateEvery: 12 * time.Hour}
 	file := credential.NewFile(filepath.Join(b.TempDir(), "credentials.json"))
 	r := credential.New(cfg, willing{}, willing{}, file, func() {}, slog.New(slog.DiscardHandler),
-		credential.Metrics{Rotations: discard.NewCounter(), Failures: discard.NewCounter()})
+		credential.Metrics{Rotations: discard.NewCounter(), Failures: discard.NewCounter(), Transitions: discard.NewCounter(), TransitionFailures: discard.NewCounter()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

@@ -9,7 +9,7 @@ import (
 
 // prepare takes a successor through its states until it is proved. It may be called
 // again after a failure, and goes on where it stopped.
-func (r *Rotator) prepare(ctx context.Context) (*generation, error) {
+func (r *Rotator) prepare(ctx context.Context, why Why) (_ *generation, err error) {
 	start := time.Now()
 	g := r.inState(Verified)
 	if g == nil {
@@ -17,34 +17,41 @@ func (r *Rotator) prepare(ctx context.Context) (*generation, error) {
 	}
 	if g == nil {
 		minted := mint(r.cfg.Node, r.snapshot().next)
-		if err := r.commit(func(b *book) { b.next++; b.gens = append(b.gens, minted) }); err != nil {
-			return nil, err
-		}
 		g = &minted
-		r.audit(g, "rotation", Pending, start)
-	}
-	if g.State == Pending {
-		if !g.stored {
-			if err := r.put(ctx, g); err != nil {
-				return nil, err
-			}
-			r.edit(func(b *book) { b.byID(g.ID).stored = true })
-		}
-		if err := r.verify(ctx, g); err != nil {
-			// A refusal may mean that the row is not where the server looks.
-			r.edit(func(b *book) { b.byID(g.ID).stored = !errors.Is(err, ErrRefused) })
+		err := r.commit(func(b *book) { b.next++; b.gens = append(b.gens, minted) })
+		r.audit(g, Pending, why, start, err)
+		if err != nil {
 			return nil, err
 		}
-		if err := r.commit(func(b *book) { v := b.byID(g.ID); v.State, v.proved = Verified, true }); err != nil {
-			return nil, err
-		}
-		r.audit(g, "rotation", Verified, start)
 	}
-	return g, nil
+	if g.State == Verified {
+		return g, nil
+	}
+	err = r.prove(ctx, g)
+	if err == nil {
+		err = r.commit(func(b *book) { v := b.byID(g.ID); v.State, v.proved = Verified, true })
+	}
+	r.audit(g, Verified, why, start, err)
+	return g, err
+}
+
+// prove stores a pending generation and has an Allocate with it succeed.
+func (r *Rotator) prove(ctx context.Context, g *generation) error {
+	if !g.stored {
+		if err := r.put(ctx, g); err != nil {
+			return err
+		}
+		r.edit(func(b *book) { b.byID(g.ID).stored = true })
+	}
+	err := r.verify(ctx, g)
+	if errors.Is(err, ErrRefused) { // the row may not be where the server looks
+		r.edit(func(b *book) { b.byID(g.ID).stored = false })
+	}
+	return err
 }
 
 // publish makes g the active generation and retires the one before it.
-func (r *Rotator) publish(g *generation) error {
+func (r *Rotator) publish(g *generation, why Why) error {
 	now := time.Now()
 	old := r.active()
 	err := r.commit(func(b *book) {
@@ -56,12 +63,12 @@ func (r *Rotator) publish(g *generation) error {
 		v.Published = time.UnixMilli(now.UnixMilli())
 		v.Expires = v.Published.Add(r.cfg.Lifetime)
 	})
+	r.audit(g, Active, why, now, err)
 	if err != nil {
 		return err
 	}
-	r.audit(g, "rotation", Active, now)
 	if old != nil {
-		r.audit(old, "rotation", Retiring, now)
+		r.audit(old, Retiring, why, now, nil)
 	}
 	r.changed()
 	return nil

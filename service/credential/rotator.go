@@ -42,9 +42,10 @@ type Config struct {
 	Lifetime, RotateEvery time.Duration
 }
 
-// Metrics counts rotations.
+// Metrics counts rotations, and every transition by the state it leads to.
 type Metrics struct {
-	Rotations, Failures metrics.Counter
+	Rotations, Failures             metrics.Counter
+	Transitions, TransitionFailures metrics.Counter // label to
 }
 
 // stepTimeout bounds one call of the store or the verifier; a turnadmin that
@@ -63,11 +64,14 @@ type Rotator struct {
 
 	kick   chan struct{}
 	repair atomic.Bool
+	tasks  chan func(context.Context) // run by Run, between its own steps
+	ended  chan struct{}              // closed when Run has returned
 
 	mu      sync.RWMutex // guards what follows, never held over I/O
 	book    book
 	failure string // of the last rotation attempt; "" after a success
 	unowned int    // users of ours that no generation owns and that are still there
+	joined  []chan<- rotated
 
 	// Only Run's goroutine touches these.
 	retry, cleanRetry *backoff.ExponentialBackOff
@@ -81,8 +85,12 @@ type Rotator struct {
 func New(cfg Config, store Store, verifier Verifier, file *File, changed func(), logger *slog.Logger, m Metrics) *Rotator {
 	r := &Rotator{
 		cfg: cfg, store: store, verifier: verifier, file: file, changed: changed, logger: logger, metrics: m,
-		kick:  make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), tasks: make(chan func(context.Context)), ended: make(chan struct{}),
 		retry: retryPolicy(), cleanRetry: retryPolicy(),
+	}
+	for _, s := range []State{Pending, Verified, Active, Retiring, Revoked, Deleted} {
+		m.Transitions.With("to", string(s)).Add(0) // a series that appears with its first event has no increase
+		m.TransitionFailures.With("to", string(s)).Add(0)
 	}
 	now := time.Now()
 	state, err := file.load(cfg.Node, cfg.Realm)
@@ -123,12 +131,15 @@ func (r *Rotator) Repair() {
 // Run rotates until ctx ends. It fails never: what cannot be done now is tried
 // again, and the last good generation is served meanwhile.
 func (r *Rotator) Run(ctx context.Context) error {
+	defer close(r.ended)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case task := <-r.tasks:
+			task(ctx)
 		case <-r.kick:
 			r.retryAt = time.Time{}
 			r.retry.Reset()
@@ -154,31 +165,35 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		var g *generation
-		if g, err = r.prepare(ctx); err == nil {
+		if g, err = r.prepare(ctx, scheduled); err == nil {
 			if wait := r.until(time.Now(), r.cfg.RotateEvery-margin(r.cfg.RotateEvery)); wait > 0 {
 				r.succeeded()
 				return wait
 			}
-			err = r.publish(g)
+			err = r.publish(g, scheduled)
 		}
 	}
 	if ctx.Err() != nil {
 		return time.Hour // stopping; the outcome is on record as far as it got
 	}
-	if errors.Is(err, ErrDown) {
-		r.logger.Debug("credential waits for the TURN server", "err", err)
-		return r.backOff()
-	}
-	r.metrics.Rotations.Add(1)
-	if err == nil {
-		r.succeeded()
+	if r.attempted(err); err == nil {
 		return 0 // to see when to look again
 	}
-	wait := r.backOff()
-	r.metrics.Failures.Add(1)
-	r.setFailure(err.Error())
-	r.logger.Error("credential rotation failed", "consequence", r.consequence(time.Now()), "err", err, "retry_in", wait.Round(time.Millisecond))
-	return wait
+	return r.backOff()
+}
+
+// attempted counts a rotation that was tried. With no server to ask it was not.
+func (r *Rotator) attempted(err error) {
+	switch {
+	case errors.Is(err, ErrDown):
+	case err == nil:
+		r.metrics.Rotations.Add(1)
+		r.succeeded()
+	default:
+		r.metrics.Rotations.Add(1)
+		r.metrics.Failures.Add(1)
+		r.setFailure(err.Error())
+	}
 }
 
 func (r *Rotator) succeeded() {
@@ -226,7 +241,7 @@ func (r *Rotator) proveRestored(ctx context.Context) error {
 		return err
 	}
 	r.edit(func(b *book) { b.byID(g.ID).proved = true })
-	r.audit(g, "restored", Active, start)
+	r.audit(g, Active, Why{"restored", us}, start, nil)
 	r.changed()
 	return nil
 }
@@ -270,11 +285,6 @@ func (r *Rotator) setFailure(text string) {
 	r.mu.Lock()
 	r.failure = text
 	r.mu.Unlock()
-}
-
-// audit writes the one line that each transition leaves.
-func (r *Rotator) audit(g *generation, reason string, to State, start time.Time) {
-	r.logger.Info("credential transition", "generation", g.ID, "to", to, "reason", reason, "duration", time.Since(start).Round(time.Microsecond))
 }
 
 // consequence says in words what a failure means for clients.

@@ -82,7 +82,7 @@ func (s fileState) check(node, realm string) error {
 	active := 0
 	for _, g := range s.Generations {
 		switch g.State {
-		case Pending, Verified:
+		case Pending, Verified, Revoked:
 		case Active, Retiring:
 			if g.ExpiresMS == 0 && g.State == Active {
 				return fmt.Errorf("state file: active generation %d has no expiry", g.ID)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-kit/kit/metrics/discard"
 	"github.com/go-kit/kit/metrics/generic"
 
 	"github.com/turnwarden/turnwarden/service/credential"
@@ -139,7 +140,9 @@ func (w *world) start() {
 		}
 	}
 	w.mu.Unlock()
-	rot := credential.New(w.cfg, w, w, w.file, w.changed, w.log, credential.Metrics{Rotations: w.rotations, Failures: w.failures})
+	rot := credential.New(w.cfg, w, w, w.file, w.changed, w.log, credential.Metrics{
+		Rotations: w.rotations, Failures: w.failures, Transitions: discard.NewCounter(), TransitionFailures: discard.NewCounter(),
+	})
 	rot.WithoutJitter()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
