@@ -31,7 +31,7 @@ func (s *SQLite) Put(ctx context.Context, username, password string) error {
 	}
 	key := s.db.key(username, password)
 	insert := fmt.Sprintf("INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (%s, %s, '%s');", quote(s.db.Realm), quote(username), key)
-	if err := s.change(ctx, insert, username, key); err != nil {
+	if err := s.db.change(ctx, insert+"SELECT hmackey "+s.db.row(username), key); err != nil {
 		return fmt.Errorf("store user %s: %w", username, err)
 	}
 	return nil
@@ -42,26 +42,26 @@ func (s *SQLite) Delete(ctx context.Context, username string) error {
 	if err := checkWord("username", username); err != nil {
 		return err
 	}
-	if err := s.change(ctx, "DELETE "+s.db.row(username), username); err != nil {
+	if err := s.db.change(ctx, "DELETE "+s.db.row(username)+"SELECT hmackey "+s.db.row(username)); err != nil {
 		return fmt.Errorf("delete user %s: %w", username, err)
-	}
-	return nil
-}
-
-// change runs the statement and reads the user's keys back.
-func (s *SQLite) change(ctx context.Context, statement, username string, want ...string) error {
-	keys, err := s.db.sql(ctx, statement+"SELECT hmackey "+s.db.row(username))
-	if err != nil {
-		return s.db.explain(ctx, err)
-	}
-	if !slices.Equal(keys, want) {
-		return errUnchanged
 	}
 	return nil
 }
 
 // List returns the names of all users of the realm.
 func (s *SQLite) List(ctx context.Context) ([]string, error) { return s.db.list(ctx) }
+
+// change runs statements, the last of which reads back what the others changed.
+func (db UserDB) change(ctx context.Context, statements string, want ...string) error {
+	rows, err := db.sql(ctx, statements)
+	if err != nil {
+		return db.explain(ctx, err)
+	}
+	if !slices.Equal(rows, want) {
+		return errUnchanged
+	}
+	return nil
+}
 
 // errUnchanged is what reading back found, whatever the writer claimed. A full
 // disk is the one cause that a look at the database does not show.

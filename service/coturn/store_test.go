@@ -32,32 +32,53 @@ type store interface {
 var (
 	_ store = (*coturn.Turnadmin)(nil)
 	_ store = (*coturn.SQLite)(nil)
+	_ store = (*coturn.Secrets)(nil)
 )
 
 func TestStores(t *testing.T) {
-	stores := map[string]func(db coturn.UserDB) store{
-		"turnadmin": func(db coturn.UserDB) store { return coturn.NewTurnadmin("turnadmin", db) },
-		"sqlite":    func(db coturn.UserDB) store { return coturn.NewSQLite(db) },
+	userRows := rows{"turnusers_lt", "hmackey", "'alice', '00'", func(username, password string) string {
+		return fmt.Sprintf("%x", md5.Sum([]byte(username+":"+realm+":"+password)))
+	}}
+	stores := map[string]struct {
+		newStore func(db coturn.UserDB) store
+		rows     rows
+	}{
+		"turnadmin": {func(db coturn.UserDB) store { return coturn.NewTurnadmin("turnadmin", db) }, userRows},
+		"sqlite":    {func(db coturn.UserDB) store { return coturn.NewSQLite(db) }, userRows},
+		"secrets": {
+			func(db coturn.UserDB) store { return coturn.NewSecrets(db) },
+			rows{"turn_secret", "value", "'turnwarden:alice:00'", coturn.SharedSecret},
+		},
 	}
-	for name, newStore := range stores {
+	for name, tt := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testStore(t, newStore)
+			testStore(t, tt.newStore, tt.rows)
 		})
 	}
 }
 
-// testStore is the contract that both stores keep, on the real programs.
-func testStore(t *testing.T, newStore func(coturn.UserDB) store) {
+// rows says where turnserver looks for what a store has stored.
+type rows struct {
+	table, column string
+	other         string                             // a row but for its realm
+	value         func(name, password string) string // of the column
+}
+
+// testStore is the contract that all stores keep, on the real programs.
+func testStore(t *testing.T, newStore func(coturn.UserDB) store, r rows) {
 	t.Run("put, replace, delete", func(t *testing.T) {
 		db := preparedUserDB(t)
 		s := newStore(db)
-		sqlite(t, db.Path, "INSERT INTO turnusers_lt VALUES ('other.example.org', 'alice', '00');")
+		sqlite(t, db.Path, "INSERT INTO "+r.table+" VALUES ('other.example.org', "+r.other+");")
+		column := func(where string) string {
+			return sqlite(t, db.Path, "SELECT "+r.column+" FROM "+r.table+" WHERE realm "+where+" '"+realm+"';")
+		}
+		before := column("<>")
 		for _, password := range []string{"first", "second"} {
 			check(t, s.Put(t.Context(), "alice", password))
-			want := fmt.Sprintf("%x", md5.Sum([]byte("alice:"+realm+":"+password)))
-			if got := sqlite(t, db.Path, "SELECT hmackey FROM turnusers_lt WHERE realm = '"+realm+"';"); got != want {
-				t.Errorf("key %s, want %s", got, want)
+			if got, want := column("="), r.value("alice", password); got != want {
+				t.Errorf("%s %s, want %s", r.column, got, want)
 			}
 		}
 		check(t, s.Put(t.Context(), "tw-0123456789-A.b_c", "x"))
@@ -66,8 +87,8 @@ func testStore(t *testing.T, newStore func(coturn.UserDB) store) {
 			check(t, s.Delete(t.Context(), "alice"))
 		}
 		wantUsers(t, s, "tw-0123456789-A.b_c")
-		if got := sqlite(t, db.Path, "SELECT hmackey FROM turnusers_lt WHERE realm <> '"+realm+"';"); got != "00" {
-			t.Errorf("another realm's user has the key %q", got)
+		if got := column("<>"); got != before || got == "" {
+			t.Errorf("another realm's row was %q and is %q", before, got)
 		}
 	})
 	t.Run("20 in parallel", func(t *testing.T) {
@@ -319,6 +340,17 @@ func TestTurnadminLeavesNoLogFile(t *testing.T) {
 	}
 }
 
+// A sqlite3 that does nothing, and says so to nobody, has stored nothing.
+func TestSQLiteLies(t *testing.T) {
+	db := preparedUserDB(t)
+	t.Setenv("PATH", filepath.Dir(script(t, "sqlite3", "exit 0"))+":"+os.Getenv("PATH"))
+	for name, s := range map[string]store{"users": coturn.NewSQLite(db), "secrets": coturn.NewSecrets(db)} {
+		if err := s.Put(t.Context(), "alice", "s3cretword"); err == nil || !strings.Contains(err.Error(), "does not show it afterwards") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Neither the password nor the key, which is as good, may be where every user
 // of the host can read it.
 func TestSQLiteShowsNoSecret(t *testing.T) {
@@ -328,9 +360,10 @@ func TestSQLiteShowsNoSecret(t *testing.T) {
 	check(t, err)
 	spy := script(t, "sqlite3", "cat /proc/$$/cmdline /proc/$$/environ >>"+seen+"; exec "+real+" \"$@\"")
 	t.Setenv("PATH", filepath.Dir(spy)+":"+os.Getenv("PATH"))
-	s := coturn.NewSQLite(db)
-	check(t, s.Put(t.Context(), "alice", "s3cretword"))
-	check(t, s.Delete(t.Context(), "alice"))
+	for _, s := range []store{coturn.NewSQLite(db), coturn.NewSecrets(db)} {
+		check(t, s.Put(t.Context(), "alice", "s3cretword"))
+		check(t, s.Delete(t.Context(), "alice"))
+	}
 	text, err := os.ReadFile(seen)
 	check(t, err)
 	if !strings.Contains(string(text), db.Path) {

@@ -1,0 +1,101 @@
+package coturn_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v4"
+)
+
+// turnClient is one 5-tuple: coturn ties a user to it for good.
+type turnClient struct {
+	conn  net.Conn
+	user  stun.Username
+	key   stun.MessageIntegrity
+	realm stun.Realm
+	nonce stun.Nonce
+}
+
+// udpTransport asks for a relay over UDP (RFC 8656, section 18.7).
+var udpTransport = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+
+// newTurnClient asks the server as a stranger for realm and nonce.
+func newTurnClient(t *testing.T, network, server, username, password string) *turnClient {
+	t.Helper()
+	conn, err := net.Dial(network, server)
+	check(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	c := &turnClient{conn: conn}
+	answer, err := c.ask(stun.MethodAllocate, udpTransport)
+	check(t, err)
+	check(t, answer.Parse(&c.realm, &c.nonce))
+	c.user = stun.NewUsername(username)
+	c.key = stun.NewLongTermIntegrity(username, c.realm.String(), password)
+	return c
+}
+
+// allocate wants an allocation, or this error code.
+func (c *turnClient) allocate(code stun.ErrorCode) error {
+	return c.want(code, stun.MethodAllocate, udpTransport)
+}
+
+// refresh wants its allocation to go on, or this error code.
+func (c *turnClient) refresh(code stun.ErrorCode) error { return c.want(code, stun.MethodRefresh) }
+
+func (c *turnClient) want(code stun.ErrorCode, method stun.Method, attrs ...stun.Setter) error {
+	for {
+		answer, err := c.ask(method, append(attrs, c.user, c.realm, c.nonce, c.key)...)
+		if err != nil {
+			return err
+		}
+		var got stun.ErrorCodeAttribute
+		if answer.Type.Class == stun.ClassErrorResponse {
+			if err := got.GetFrom(answer); err != nil {
+				return err
+			}
+		}
+		if got.Code == stun.CodeStaleNonce && c.nonce.GetFrom(answer) == nil {
+			continue // as RFC 8489, section 9.2.5, asks of every client
+		}
+		if got.Code != code {
+			return fmt.Errorf("%v: got error %v, want %d", method, got, code)
+		}
+		return nil
+	}
+}
+
+// ask sends the request until it is answered: a busy server loses datagrams.
+func (c *turnClient) ask(method stun.Method, attrs ...stun.Setter) (*stun.Message, error) {
+	request, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, attrs...)...)
+	if err != nil {
+		return nil, err
+	}
+	for range 10 {
+		if _, err = c.conn.Write(request.Raw); err != nil {
+			return nil, err
+		}
+		var answer *stun.Message
+		if answer, err = c.read(request.TransactionID); err == nil {
+			return answer, nil
+		}
+	}
+	return nil, err
+}
+
+func (c *turnClient) read(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
+	if err := c.conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return nil, err
+	}
+	for buf := make([]byte, 1500); ; {
+		n, err := c.conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		answer := new(stun.Message)
+		if _, err := answer.Write(buf[:n]); err == nil && answer.TransactionID == id {
+			return answer, nil
+		}
+	}
+}
