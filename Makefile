@@ -21,6 +21,7 @@ GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 FUZZTIME ?= 30s
 BENCH    ?= .
 SOAK     ?= 1h
+KILLS    ?= 200
 
 .PHONY: build deps demo test lint bench soak fuzz generate help
 
@@ -49,7 +50,8 @@ bench: deps ## run the benchmarks; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
 
-soak: deps ## write to ZooKeeper a hundred times as often as a node does, for SOAK=1h
+soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, a ZooKeeper soak of SOAK=1h
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
 
 # Go fuzzes one function of one package at a time.

@@ -97,6 +97,11 @@ func node() dashboard {
 				query(`round(increase(turnwarden_credential_rotation_failures_total{$node}[$__rate_interval]))`, "Failed"), bars, unstacked),
 			graph("Deletes pending", "Users that should be gone from the userdb and are not.", count,
 				query(`turnwarden_credential_deletes_pending{$node}`, "Users"), fromZero),
+			graph("Transitions", "Steps that generations took, by the state they led to, and those that failed.", count,
+				query(`round(increase(turnwarden_credential_transitions_total{$node}[$__rate_interval]))`, "{{to}}"),
+				query(`round(increase(turnwarden_credential_transition_failures_total{$node}[$__rate_interval]))`, "{{to}} failed"), bars, unstacked),
+			graph("Revoked allocations", "Allocations that were ended because their credential was revoked.", count,
+				query(`round(increase(turnwarden_revoked_allocations_total{$node}[$__rate_interval]))`, "Ended"), bars),
 		}},
 		row{"ZooKeeper", []panel{
 			timeline("Session", "State of the session with ZooKeeper.",

@@ -154,7 +154,7 @@ func (e emitter) credential(s service.Status) {
 	for _, g := range s.Credential.Generations {
 		count[g.State]++
 	}
-	for _, state := range []credential.State{credential.Pending, credential.Verified, credential.Active, credential.Retiring} {
+	for _, state := range []credential.State{credential.Pending, credential.Verified, credential.Active, credential.Retiring, credential.Revoked} {
 		e.gauge(generation, float64(count[state]), string(state))
 	}
 	e.gauge(pending, float64(s.Credential.DeletesPending))

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	kitmetrics "github.com/go-kit/kit/metrics"
 	kitprometheus "github.com/go-kit/kit/metrics/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -26,6 +27,7 @@ type Metrics struct {
 	Credential credential.Metrics
 	Probe      probe.Metrics
 	Registry   registry.Metrics
+	Cancelled  kitmetrics.Counter
 
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -43,6 +45,9 @@ func New() *Metrics {
 	probes := prometheus.NewHistogramVec(histogramOpts("probe_duration_seconds", "Time a TURN probe took.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}), []string{"transport"})
 	probes.WithLabelValues("udp")
+	m.Credential.Transitions = m.counter("credential_transitions_total", "Transitions of generations attempted, by the state they lead to.", "to")
+	m.Credential.TransitionFailures = m.counter("credential_transition_failures_total", "Transitions of generations that failed, by the state they lead to.", "to")
+	m.Cancelled = m.counter("revoked_allocations_total", "Allocations that were ended because their credential was revoked.")
 	m.Probe.Duration = kitprometheus.NewHistogram(probes)
 	m.Registry.Operations = m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation")
 	m.Registry.Failures = m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation")

@@ -22,8 +22,8 @@ const (
 	logBurst = 200
 )
 
-// Sessions is what the child's log has told since turnwarden started.
-type Sessions struct {
+// SessionCounts is what the child's log has told since turnwarden started.
+type SessionCounts struct {
 	coturn.SessionTotals
 	Suppressed uint64 // lines that were counted but not logged
 }
@@ -94,8 +94,8 @@ func (l *ChildLog) NewRun() {
 }
 
 // Sessions returns the counts as they stand.
-func (l *ChildLog) Sessions() Sessions {
+func (l *ChildLog) Sessions() SessionCounts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Sessions{SessionTotals: l.sessions.Totals(), Suppressed: l.suppressed}
+	return SessionCounts{SessionTotals: l.sessions.Totals(), Suppressed: l.suppressed}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
@@ -29,6 +31,7 @@ const OpenRelay = "open_relay"
 // Facts are what does not change while a node runs.
 type Facts struct {
 	Node, Region, Zone string
+	Mode               coturn.Mode
 	RESTAddr           string // what the record advertises
 	URIs               []string
 	Version            string // of turnwarden
@@ -50,6 +53,7 @@ type Parts struct {
 	Meter       *traffic.Meter
 	Registrar   *registry.Registrar
 	Log         *ChildLog
+	Sweeper     *Sweeper
 }
 
 // Node joins the parts of one host.
@@ -60,6 +64,7 @@ type Node struct {
 	draining atomic.Bool
 	stopping atomic.Bool
 	present  atomic.Bool // the record may exist: child, probe and credential have been good together
+	fresh    fresh
 	serving  atomic.Bool // as the last verdict of the prober had it
 }
 
@@ -71,13 +76,21 @@ func NewNode(f Facts, logger *slog.Logger) *Node { return &Node{facts: f, logger
 func (n *Node) Join(p Parts) { n.parts = p }
 
 // Credential implements Service.
-func (n *Node) Credential(context.Context, CredentialRequest) (Credential, error) {
+func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, error) {
 	if n.stopping.Load() {
 		return Credential{}, fmt.Errorf("%w: stopping", ErrNoCredential)
 	}
 	c, ok := n.parts.Credentials.Hand()
 	if !ok {
 		return Credential{}, ErrNoCredential
+	}
+	if n.facts.Mode == coturn.ModeSecret {
+		now := time.Now()
+		c, err := personal(c, r, now)
+		if err == nil {
+			n.fresh.note(c.Username, c.Generation, now)
+		}
+		return c, err
 	}
 	return c, nil
 }
@@ -173,7 +186,20 @@ func (n *Node) Target() (probe.Target, bool) {
 // ProbeCredential tells the prober what to log in with.
 func (n *Node) ProbeCredential() (username, password string, ok bool) {
 	c, ok := n.parts.Credentials.Peek()
-	return c.Username, c.Password.Reveal(), ok
+	username, password = n.login(c)
+	return username, password, ok
+}
+
+// login is what a client of the generation logs in with. With a shared secret it is
+// made here, for the minute that a proof takes at most.
+func (n *Node) login(g Credential) (username, password string) {
+	if n.facts.Mode != coturn.ModeSecret {
+		return g.Username, g.Password.Reveal()
+	}
+	now := time.Now()
+	username = strconv.FormatInt(now.Add(time.Minute).Unix(), 10) + ":turnwarden"
+	n.fresh.note(username, g.Generation, now)
+	return username, sign(g, username).Reveal()
 }
 
 // Allocate implements credential.Verifier on the child that runs now. It asks
@@ -183,6 +209,7 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served {
 		return credential.ErrDown
 	}
+	username, password = n.login(Credential{Username: username, Password: Secret(password)})
 	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
 	defer cancel()
 	_, err := probe.Allocate(ctx, target.Addr, username, password)
@@ -205,6 +232,10 @@ func (n *Node) Unlist() {
 	n.publish()
 }
 
+// settle is how long no allocation may be seen until a node counts as empty: what
+// turnserver has just logged is still on its way to us.
+const settle = time.Second
+
 // Drain waits until the node's allocations have ended, the limit has passed, or
 // hurry is closed.
 func (n *Node) Drain(limit time.Duration, hurry <-chan struct{}) {
@@ -213,7 +244,10 @@ func (n *Node) Drain(limit time.Duration, hurry <-chan struct{}) {
 	defer deadline.Stop()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for n.parts.Log.Sessions().Open > 0 {
+	for quiet := time.Now(); time.Since(quiet) < settle; {
+		if n.parts.Log.Sessions().Open > 0 {
+			quiet = time.Now()
+		}
 		select {
 		case <-hurry:
 			n.logger.Warn("drain cut short by a second signal", "allocations", n.parts.Log.Sessions().Open)

@@ -94,7 +94,9 @@ func TestNode(t *testing.T) {
 			}, logger, probe.Metrics{Duration: discard.NewHistogram()}),
 		Credentials: credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 			users{t, server, map[string]bool{}}, node, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")),
-			node.CredentialChanged, logger, credential.Metrics{Rotations: discard.NewCounter(), Failures: discard.NewCounter()}),
+			node.CredentialChanged, logger, credential.Metrics{
+				Rotations: discard.NewCounter(), Failures: discard.NewCounter(), Transitions: discard.NewCounter(), TransitionFailures: discard.NewCounter(),
+			}),
 		Meter: traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, node.Sampled, logger),
 		Log:   service.NewChildLog(logger),
 	}
@@ -169,9 +171,9 @@ func TestDrain(t *testing.T) {
 		then func(log *service.ChildLog, hurry chan struct{}) // after 5 s
 		want time.Duration
 	}{
-		"nobody there":    {false, nil, 0},
+		"nobody there":    {false, nil, time.Second}, // what was just logged may be on its way
 		"the limit":       {true, func(*service.ChildLog, chan struct{}) {}, time.Minute},
-		"the last leaves": {true, func(log *service.ChildLog, _ chan struct{}) { log.Stdout([]byte(deleted)) }, 5 * time.Second},
+		"the last leaves": {true, func(log *service.ChildLog, _ chan struct{}) { log.Stdout([]byte(deleted)) }, 6 * time.Second},
 		"a second signal": {true, func(_ *service.ChildLog, hurry chan struct{}) { close(hurry) }, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,11 +14,18 @@ type Service interface {
 	Credential(ctx context.Context, r CredentialRequest) (Credential, error)
 }
 
-// CredentialRequest is empty while all clients of a node share one user.
-type CredentialRequest struct{}
+// CredentialRequest says for whom and for how long. It counts in secret mode; in user
+// mode all clients share one user, whose time is its own.
+type CredentialRequest struct {
+	UserID string // the client's name; may be empty
+	TTL    string // whole seconds; empty = as long as possible
+}
 
 // Credential is a username and password with the time until which they are good.
 type Credential = credential.Credential
+
+// Secret is a password that shows itself to nobody who does not ask by name.
+type Secret = credential.Secret
 
 // ErrNoCredential says that nothing valid can be handed out now: before the first
 // verified credential, after the last one ended without a successor, and while

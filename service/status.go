@@ -20,7 +20,7 @@ type Status struct {
 	Credential  credential.Status
 	RotateEvery time.Duration
 	Traffic     traffic.Sample
-	Sessions    Sessions
+	Sessions    SessionCounts
 	Registry    *registry.Status // nil = standalone
 	Draining    bool
 	Stopping    bool

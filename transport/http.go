@@ -38,8 +38,12 @@ func keepAccept(ctx context.Context, r *http.Request) context.Context {
 	return context.WithValue(ctx, acceptKey{}, strings.Join(r.Header.Values("Accept"), ","))
 }
 
-func decodeCredential(context.Context, *http.Request) (any, error) {
-	return service.CredentialRequest{}, nil
+func decodeCredential(_ context.Context, r *http.Request) (any, error) {
+	if r.URL.RawQuery == "" {
+		return service.CredentialRequest{}, nil
+	}
+	q := r.URL.Query()
+	return service.CredentialRequest{UserID: q.Get("userid"), TTL: q.Get("ttl")}, nil
 }
 
 func encodeCredential(ctx context.Context, w http.ResponseWriter, response any) error {
@@ -49,9 +53,12 @@ func encodeCredential(ctx context.Context, w http.ResponseWriter, response any) 
 
 func encodeError(ctx context.Context, err error, w http.ResponseWriter) {
 	code := http.StatusInternalServerError
-	if errors.Is(err, service.ErrNoCredential) {
+	switch {
+	case errors.Is(err, service.ErrNoCredential):
 		code = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, service.ErrBadRequest):
+		code = http.StatusBadRequest
 	}
 	writeSeed(ctx, w, code, seedError(nil, err.Error()))
 }

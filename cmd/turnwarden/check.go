@@ -24,6 +24,9 @@ func (d *document) check(c *Config) {
 		bad("credentials.rotate_every", c.Credentials.RotateEvery.String(),
 			fmt.Sprintf("less than credentials.lifetime (%v), or a client gets a credential that has already ended", c.Credentials.Lifetime))
 	}
+	if c.Credentials.Mode == "secret" && c.Credentials.UserDB != "sqlite" {
+		bad("credentials.userdb", strconv.Quote(c.Credentials.UserDB), "sqlite in credentials.mode secret, for turnadmin would show the secret that makes every password in its arguments")
+	}
 	if c.Coturn.RestartDelayMax < c.Coturn.RestartDelay {
 		bad("coturn.restart_delay_max", c.Coturn.RestartDelayMax.String(), fmt.Sprintf("at least coturn.restart_delay (%v)", c.Coturn.RestartDelay))
 	}
@@ -32,6 +35,7 @@ func (d *document) check(c *Config) {
 		{"coturn.turnadmin", c.Coturn.Turnadmin},
 		{"coturn.config_file", c.Coturn.ConfigFile},
 		{"credentials.state_dir", c.Credentials.StateDir},
+		{"admin.socket", c.Admin.Socket},
 	} {
 		if p.value == "" {
 			bad(p.key, "nothing", "a path")

@@ -41,9 +41,9 @@ func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{})
 		if err != nil {
 			return nil, err
 		}
-		conf := s.conf.Render(coturn.Runtime{
-			Version: s.version, CLI: cfg.Coturn.CLI, CLIPort: port, CLIPassword: coturn.CLIPassword(rand.Text()),
-		})
+		runtime := coturn.Runtime{Version: s.version, CLI: cfg.Coturn.CLI, CLIPort: port, CLIPassword: coturn.CLIPassword(rand.Text())}
+		s.runtime.Store(&runtime)
+		conf := s.conf.Render(runtime)
 		if err := s.writeRendered(rendered, conf); err != nil {
 			return nil, err
 		}
@@ -100,6 +100,14 @@ func (s *site) listener(pid int) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	return bound[0], true
+}
+
+// cliRuntime is where the CLI of the running child is; zero before the first start.
+func (s *site) cliRuntime() coturn.Runtime {
+	if r := s.runtime.Load(); r != nil {
+		return *r
+	}
+	return coturn.Runtime{}
 }
 
 // relayFree says whether a good part of the relay range is free. A server that

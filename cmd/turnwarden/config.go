@@ -15,6 +15,7 @@ type Config struct {
 	Registry    RegistryConfig    `yaml:"registry"`
 	Probe       ProbeConfig       `yaml:"probe"`
 	API         APIConfig         `yaml:"api"`
+	Admin       AdminConfig       `yaml:"admin"`
 }
 
 // CoturnConfig says which turnserver runs, and how it is kept running.
@@ -33,7 +34,7 @@ type CoturnConfig struct {
 
 // CredentialsConfig says how long credentials live and where they are kept.
 type CredentialsConfig struct {
-	Mode        string        `yaml:"mode" default:"user" oneof:"user" help:"How clients authenticate: user = one rotating long-term user."`
+	Mode        string        `yaml:"mode" default:"user" oneof:"user secret" help:"How clients authenticate: user = one rotating long-term user for all; secret = a username and password of each client's own, made from a rotating shared secret (use-auth-secret in turnserver.conf; needs userdb: sqlite)."`
 	UserDB      string        `yaml:"userdb" default:"turnadmin" oneof:"turnadmin sqlite" help:"Who writes coturn's userdb: turnadmin (password in its argv for milliseconds) or sqlite (SQL on the stdin of sqlite3)."`
 	Lifetime    time.Duration `yaml:"lifetime" default:"24h" min:"1s" help:"How long a credential is valid from its publication."`
 	RotateEvery time.Duration `yaml:"rotate_every" default:"12h" min:"1s" help:"How often a new one is published; less than lifetime."`
@@ -82,6 +83,11 @@ type ProbeConfig struct {
 type APIConfig struct {
 	Listen               string `yaml:"listen" default:"127.0.0.1:13478" help:"Address of the credential API."`
 	AllowUnauthenticated bool   `yaml:"allow_unauthenticated" default:"false" help:"Serve credentials on a non-loopback address to whoever can reach it."`
+}
+
+// AdminConfig says where operators' commands are taken.
+type AdminConfig struct {
+	Socket string `yaml:"socket" default:"/run/turnwarden/admin.sock" help:"Unix socket, mode 0600, that rotate and revoke use."`
 }
 
 // Mbps is a rate in megabits (10^6 bits) per second; 0 stands for auto.

@@ -261,7 +261,7 @@ func TestOpenRelayIsKilled(t *testing.T) {
 func TestFullIsNotBroken(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}, conf: []string{"total-quota=1"}, set: map[string]string{
+	h := newHost(t, options{zookeeper: []string{z.Addr()}, conf: []string{"total-quota=3"}, set: map[string]string{
 		"credentials.rotate_every": "1s", "credentials.lifetime": "30s",
 	}})
 	h.serve(t)
@@ -272,7 +272,10 @@ func TestFullIsNotBroken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := holdAllocation(t, h.addr(), before)
+	var calls []func()
+	for range 3 {
+		calls = append(calls, holdAllocation(t, h.addr(), before))
+	}
 	realtest.Eventually(t, 10*time.Second, func() error {
 		all, err := records(c, "/turn/servers")
 		for _, r := range all {
@@ -296,7 +299,9 @@ func TestFullIsNotBroken(t *testing.T) {
 	if got := h.metric(t, "turnwarden_credential_rotation_failures_total"); got != "0" {
 		t.Errorf("%s rotations failed for want of room", got)
 	}
-	call()
+	for _, hangUp := range calls {
+		hangUp()
+	}
 	listed(t, c, 10*time.Second)
 }
 

@@ -64,7 +64,7 @@ func newHost(t testing.TB, o options) *host {
 	h.write(t, h.conf, strings.Join(append(lines, o.conf...), "\n")+"\n")
 	values := map[string]string{
 		"coturn.config_file": h.conf, "coturn.restart_delay": "100ms", "coturn.restart_delay_max": "1s", "coturn.stable_after": "1s",
-		"credentials.state_dir": filepath.Join(h.dir, "state"),
+		"credentials.state_dir": filepath.Join(h.dir, "state"), "admin.socket": h.socket(),
 		"traffic.capacity_mbps": "1000", "traffic.interval": "1s",
 		"probe.interval": "1s",
 		"api.listen":     net.JoinHostPort(ip, fmt.Sprint(h.api)),
@@ -109,6 +109,8 @@ func (h *host) write(t testing.TB, path, data string) {
 		t.Fatal(err)
 	}
 }
+
+func (h *host) socket() string { return filepath.Join(h.dir, "admin.sock") }
 
 func (h *host) args() []string {
 	return []string{"run", "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web))}

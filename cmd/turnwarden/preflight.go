@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,10 @@ type site struct {
 	outside    netip.Addr // the default route's source address; invalid without one
 	lock       *os.File
 	web, api   net.Listener
+	admin      net.Listener // nil without one
+
+	// runtime is what the last child was started with.
+	runtime atomic.Pointer[coturn.Runtime]
 }
 
 // preflight checks all that can be checked before anything is started, and takes
@@ -62,6 +67,7 @@ func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_
 		func() error { return s.prepareUserDB(ctx, cfg) },
 		func() error { return s.findInterfaces(cfg, logger) },
 		func() error { return s.listen(ctx, cfg, f) },
+		func() error { return s.listenAdmin(ctx, cfg, logger) },
 		func() error { return s.prepareRegistry(cfg, logger) },
 	} {
 		if err := step(); err != nil {
@@ -75,7 +81,7 @@ func (s *site) close() {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-	for _, l := range []net.Listener{s.web, s.api} {
+	for _, l := range []net.Listener{s.web, s.api, s.admin} {
 		if l != nil {
 			l.Close()
 		}

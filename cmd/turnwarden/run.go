@@ -42,6 +42,9 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	if err != nil {
 		return refuse(err)
 	}
+	if err := hideMemory(); err != nil {
+		logger.Warn("a core dump could hold passwords", "err", err)
+	}
 	at, err := preflight(context.Background(), cfg, f, logger)
 	if err != nil {
 		return refuse(err)
@@ -52,7 +55,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	part := func(name string) *slog.Logger { return logger.With("part", name) }
 	counts := metrics.New()
 	node := service.NewNode(service.Facts{
-		Node: cfg.Node, Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
+		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
 		RESTAddr: at.restAddr, URIs: at.conf.URIs(at.outside), Version: version.Version,
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
 	}, part("node"))
@@ -65,8 +68,9 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 		part("probe"), counts.Probe)
 	parts.Credentials = credential.New(
 		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},
-		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, "credentials.json")),
+		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		node.CredentialChanged, part("credential"), counts.Credential)
+	parts.Sweeper = service.NewSweeper(coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort), part("sweeper"), counts.Cancelled)
 	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
 		parts.Registrar = registry.New(registry.Config{
@@ -113,9 +117,14 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	}
 	addStop("node", node.Stop)
 	addRun("credential", parts.Credentials.Run)
+	addRun("sweeper", parts.Sweeper.Run)
 	addRun("probe", parts.Prober.Run)
 	addRun("supervisor", parts.Supervisor.Run)
 	addRun("traffic", parts.Meter.Run)
+	if at.admin != nil {
+		admin := &http.Server{Handler: transport.NewAdminHandler(node), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
+		add("admin", func() error { return ended(admin.Serve(at.admin)) }, shutdown(admin))
+	}
 	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api))
 	add("web", func() error {
 		systemd := false
@@ -145,8 +154,15 @@ func (s *site) nerve(cfg Config) []byte {
 	return data
 }
 
-// store is where credentials.userdb says that users are written.
+// stateFile keeps the generations of each mode apart: those of one are none of the
+// other's.
+var stateFile = map[string]string{"user": "credentials.json", "secret": "secrets.json"}
+
+// store is where credentials are written for turnserver to find.
 func (s *site) store(cfg Config) credential.Store {
+	if cfg.Credentials.Mode == "secret" {
+		return coturn.NewSecrets(s.userdb)
+	}
 	if cfg.Credentials.UserDB == "sqlite" {
 		return coturn.NewSQLite(s.userdb)
 	}

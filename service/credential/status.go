@@ -33,6 +33,16 @@ func (r *Rotator) current(fetch bool) (Credential, bool) {
 	return Credential{Generation: g.ID, Username: g.Username, Password: g.Password, Expires: g.Expires}, true
 }
 
+// Find returns the generation with this username, 0 if there is none.
+func (r *Rotator) Find(username string) uint64 {
+	for _, g := range r.snapshot().gens {
+		if g.Username == username {
+			return g.ID
+		}
+	}
+	return 0
+}
+
 // Status is one consistent view. It holds no half of a credential.
 type Status struct {
 	Generations []GenerationStatus

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// defaultSocket is where the client commands look, too.
+const defaultSocket = "/run/turnwarden/admin.sock"
+
+// listenAdmin opens the admin socket, mode 0600 from its first moment. Without a
+// directory for the default one, as for an ordinary user, a node runs all the same.
+func (s *site) listenAdmin(ctx context.Context, cfg Config, logger *slog.Logger) error {
+	path := cfg.Admin.Socket
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		s.admin, err = listenUnix(ctx, path)
+	}
+	if err != nil && path == defaultSocket {
+		logger.Warn("no admin socket: rotate and revoke cannot be asked for; set admin.socket to a path of this node's own", "err", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("admin.socket: %w; name a path in a directory that uid %d may write", err, os.Geteuid())
+	}
+	return nil
+}
+
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%s is in use by another turnwarden", path)
+	}
+	// What is there, nobody listens on: a killed run has left it.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	defer unix.Umask(unix.Umask(0o177))
+	return new(net.ListenConfig).Listen(ctx, "unix", path)
+}

@@ -1,0 +1,123 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
+)
+
+// Step is one thing that was done on an operator's request, or could not be.
+type Step struct {
+	Name   string
+	Detail string
+	Took   time.Duration
+	Err    error
+}
+
+// RevokeRequest says what is compromised: one of the first three fields.
+type RevokeRequest struct {
+	Generation uint64
+	All        bool
+	User       string // a client's username; in secret mode its id part
+	KeepCalls  bool   // leave running sessions alone
+	Wait       bool   // return only after the last sweep
+}
+
+// cleanLimit bounds the wait for the first look that finds no session left.
+const cleanLimit = 10 * time.Second
+
+// Rotate publishes a successor now.
+func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
+	start := time.Now()
+	generation, err := n.parts.Credentials.Rotate(ctx, by)
+	report(Step{"rotate", fmt.Sprintf("generation %d is handed out", generation), time.Since(start), err})
+	return err
+}
+
+// Revoke takes credentials out of use at once and ends the calls that were made with
+// them. The error is the first thing that could not be done or proved.
+func (n *Node) Revoke(ctx context.Context, r RevokeRequest, by string, report func(Step)) error {
+	match, err := n.revokeCredentials(ctx, r, by, report)
+	if match == nil || r.KeepCalls {
+		return err
+	}
+	if sweepErr := n.endCalls(ctx, match, r.Wait, report); err == nil {
+		err = sweepErr
+	}
+	return err
+}
+
+// revokeCredentials returns which usernames' sessions are to end, nil for none.
+func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string, report func(Step)) (match func(string) bool, err error) {
+	secret := n.facts.Mode == coturn.ModeSecret
+	if r.User != "" && secret {
+		report(Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + r.User + "'s own credential works until its expiry"})
+		return func(username string) bool { return strings.HasSuffix(username, ":"+r.User) }, nil
+	}
+	id := r.Generation
+	if r.User != "" {
+		if id = n.parts.Credentials.Find(r.User); id == 0 {
+			return nil, fmt.Errorf("no generation has the username %q", r.User)
+		}
+	}
+	if id == 0 && !r.All {
+		return nil, errors.New("nothing named: say which generation, which user, or all")
+	}
+	if secret {
+		n.fresh.begin(time.Now().Add(cleanLimit + sweepFor))
+	}
+	usernames, err := n.parts.Credentials.Revoke(ctx, id, by, func(s credential.Step) {
+		report(Step{s.Name, fmt.Sprintf("generation %d", s.Generation), s.Took, s.Err})
+	})
+	if len(usernames) == 0 {
+		return nil, err
+	}
+	if secret {
+		report(Step{Name: "secret", Detail: "whoever knew it can claim any name: every call ends"})
+		successor, _ := n.parts.Credentials.Peek()
+		return func(username string) bool { return !n.fresh.since(username, successor.Generation) }, err
+	}
+	revoked := map[string]bool{}
+	for _, u := range usernames {
+		revoked[u] = true
+	}
+	return func(username string) bool { return revoked[username] }, err
+}
+
+// endCalls ends the matching sessions and proves that none is left.
+func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool, report func(Step)) error {
+	start := time.Now()
+	sweep := n.parts.Sweeper.Begin(match)
+	ctx, cancel := context.WithTimeout(ctx, cleanLimit+sweepFor)
+	defer cancel()
+	limit := time.NewTimer(cleanLimit)
+	defer limit.Stop()
+	var err error
+	select {
+	case <-sweep.Clean:
+	case <-limit.C:
+		if _, err = sweep.Ended(); err == nil {
+			err = errors.New("sessions are left after " + cleanLimit.String())
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	ended, _ := sweep.Ended()
+	report(Step{"calls", fmt.Sprintf("%d ended, none left; swept every second until %s", ended, sweep.Until.Format(time.TimeOnly)), time.Since(start), err})
+	if !wait || err != nil {
+		return err
+	}
+	select {
+	case <-sweep.Done:
+		after, err := sweep.Ended()
+		report(Step{"sweep", fmt.Sprintf("%d more ended", after-ended), time.Since(start), err})
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

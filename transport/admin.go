@@ -1,0 +1,115 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+// Operator is what an operator may ask of a running node. Each call tells what it did
+// step by step; its error is the first thing that could not be done or proved.
+type Operator interface {
+	Rotate(ctx context.Context, by string, report func(service.Step)) error
+	Revoke(ctx context.Context, r service.RevokeRequest, by string, report func(service.Step)) error
+}
+
+// The routes of the admin socket, POST each. The reply is a stream of AdminStep, one
+// JSON object a line, of which the last has Done set.
+const (
+	adminRotate = "/v1/rotate"
+	adminRevoke = "/v1/revoke"
+)
+
+// AdminStep is one line of a reply.
+type AdminStep struct {
+	Step    string  `json:"step,omitempty"`
+	Detail  string  `json:"detail,omitempty"`
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error,omitempty"`
+	Done    bool    `json:"done,omitempty"` // the last line; Error is the outcome
+}
+
+type peerKey struct{}
+
+// AdminConnContext keeps who has connected, by the kernel's word, for the handler.
+func AdminConnContext(ctx context.Context, c net.Conn) context.Context {
+	peer, err := peerOf(c)
+	if err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, peer)
+}
+
+func peerOf(c net.Conn) (*unix.Ucred, error) {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("not a Unix socket")
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var peer *unix.Ucred
+	if controlErr := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); controlErr != nil {
+		return nil, controlErr
+	}
+	return peer, err
+}
+
+// NewAdminHandler serves the admin socket to root and to our own user.
+func NewAdminHandler(o Operator) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+adminRotate, stream(func(r *http.Request, by string, report func(service.Step)) error {
+		return o.Rotate(r.Context(), by, report)
+	}))
+	mux.Handle("POST "+adminRevoke, stream(func(r *http.Request, by string, report func(service.Step)) error {
+		var req service.RevokeRequest
+		dec := json.NewDecoder(io.LimitReader(r.Body, 4<<10))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&req); err != nil {
+			return fmt.Errorf("read the request: %w", err)
+		}
+		return o.Revoke(r.Context(), req, by, report)
+	}))
+	return mux
+}
+
+// stream writes each step as it is done, for an operator who waits for it.
+func stream(f func(r *http.Request, by string, report func(service.Step)) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, ok := r.Context().Value(peerKey{}).(*unix.Ucred)
+		if !ok || peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+			http.Error(w, "only root and the user of turnwarden may use the admin socket", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		enc := json.NewEncoder(w)
+		flush := http.NewResponseController(w)
+		write := func(s AdminStep) {
+			_ = enc.Encode(s) // who has hung up is not told the rest; what was asked goes on
+			_ = flush.Flush()
+		}
+		err := f(r, fmt.Sprintf("uid %d", peer.Uid), func(s service.Step) {
+			write(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err)})
+		})
+		write(AdminStep{Done: true, Error: text(err)})
+	})
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

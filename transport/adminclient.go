@@ -1,0 +1,74 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+// AdminClient asks a running turnwarden, over its admin socket.
+type AdminClient struct{ client http.Client }
+
+// NewAdminClient returns the client of the turnwarden that listens on the socket.
+func NewAdminClient(socket string) *AdminClient {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, fmt.Errorf("%w; is turnwarden running, and is this its admin.socket?", err)
+		}
+		return c, nil
+	}
+	return &AdminClient{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Rotate publishes a new credential now. Each step is told to report as it is done.
+func (c *AdminClient) Rotate(ctx context.Context, report func(AdminStep)) error {
+	return c.post(ctx, adminRotate, struct{}{}, report)
+}
+
+// Revoke takes credentials out of use at once.
+func (c *AdminClient) Revoke(ctx context.Context, r service.RevokeRequest, report func(AdminStep)) error {
+	return c.post(ctx, adminRevoke, r, report)
+}
+
+func (c *AdminClient) post(ctx context.Context, path string, request any, report func(AdminStep)) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://turnwarden"+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make the request: %w", err)
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return errors.Unwrap(err) // *url.Error: its URL says nothing here
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		return fmt.Errorf("turnwarden says %s: %s", resp.Status, strings.TrimSpace(string(reason)))
+	}
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var s AdminStep
+		if err := dec.Decode(&s); err != nil {
+			return fmt.Errorf("the answer ended early; turnwarden's log says what was done: %w", err)
+		}
+		switch {
+		case s.Done && s.Error != "":
+			return errors.New(s.Error)
+		case s.Done:
+			return nil
+		}
+		report(s)
+	}
+}
