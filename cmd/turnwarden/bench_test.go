@@ -1,12 +1,17 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // BenchmarkIdle reports what a registered node without calls costs: the processor
@@ -34,4 +39,51 @@ func BenchmarkIdle(b *testing.B) {
 		b.ReportMetric(100*(after.CPUTime()-before.CPUTime())/time.Since(began).Seconds(), "%core")
 		b.ReportMetric(float64(after.ResidentMemory())/(1<<20), "MiB-RSS")
 	}
+}
+
+// BenchmarkRotation is one requested rotation on the real parts, from the request to
+// the published credential, and its parts as the log tells them.
+func BenchmarkRotation(b *testing.B) {
+	for _, userdb := range []string{"turnadmin", "sqlite"} {
+		b.Run(userdb, func(b *testing.B) {
+			h := newHost(b, options{set: map[string]string{"credentials.userdb": userdb}})
+			h.serve(b)
+			client := transport.NewAdminClient(h.socket())
+			n := 0
+			began := time.Now()
+			for b.Loop() {
+				for range 20 {
+					if err := client.Rotate(b.Context(), func(transport.AdminStep) {}); err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64(time.Since(began).Milliseconds())/float64(n), "ms/rotation")
+			for _, to := range []string{"pending", "verified", "active"} {
+				b.ReportMetric(h.transitions(b, to).Seconds()*1000, "ms-to-"+to)
+			}
+		})
+	}
+}
+
+// transitions is the median duration in the log of the transitions to a state, each
+// measured from the beginning of its rotation, or of the publication.
+func (h *host) transitions(b *testing.B, to string) time.Duration {
+	b.Helper()
+	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var all []time.Duration
+	for _, m := range regexp.MustCompile(`to=`+to+` reason=request \S+ \S+ duration=(\S+)`).FindAllStringSubmatch(string(log), -1) {
+		if d, err := time.ParseDuration(m[1]); err == nil {
+			all = append(all, d)
+		}
+	}
+	if len(all) == 0 {
+		b.Fatalf("no transition to %s in the log", to)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }

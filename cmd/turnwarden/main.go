@@ -14,6 +14,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
 
+	"github.com/turnwarden/turnwarden/dashboards"
 	"github.com/turnwarden/turnwarden/service"
 )
 
@@ -40,6 +41,8 @@ type flags struct {
 	log           *promslog.Config
 	socket        string
 	revoke        service.RevokeRequest
+	out           string
+	dashboards    dashboards.Options
 }
 
 // command runs one subcommand and returns the exit code. Nothing below it ends the
@@ -70,13 +73,16 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 	socketFlag(rotateCmd, &f)
 	revokeCmd := app.Command("revoke", "Take compromised credentials out of use at once and end the calls made with them.")
 	socketFlag(revokeCmd, &f)
-	revokeCmd.Flag("generation", "Number of the compromised generation.").Uint64Var(&f.revoke.Generation)
+	revokeCmd.Flag("generation", "Number of the compromised generation.").SetValue((*generation)(&f.revoke.Generation))
 	revokeCmd.Flag("all", "Every generation.").BoolVar(&f.revoke.All)
 	revokeCmd.Flag("user", "Username that is compromised; in secret mode, the id of a client.").StringVar(&f.revoke.User)
 	revokeCmd.Flag("keep-calls", "Leave running calls alone.").BoolVar(&f.revoke.KeepCalls)
 	revokeCmd.Flag("wait", "Return only after the last sweep, 65 s later, instead of after the first that finds nothing.").BoolVar(&f.revoke.Wait)
+	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
+	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
+	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -96,6 +102,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 		err = rotate(f, stdout)
 	case revokeCmd.FullCommand():
 		err = revoke(f, stdout)
+	case dashboardsCmd.FullCommand():
+		err = dashboards.Write(f.out, f.dashboards)
 	}
 	if err == nil {
 		return exitOK

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/turnwarden/turnwarden/transport"
@@ -20,6 +21,20 @@ func operate(stdout io.Writer, request func(ctx context.Context, report func(tra
 		fmt.Fprintf(stdout, "%-10s %-60s %10v  %s\n", s.Step, s.Detail, took, outcome)
 	})
 }
+
+// generation is the number of one, as a flag.
+type generation uint64
+
+func (g *generation) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 {
+		return fmt.Errorf("--generation: found %q; accepted: a number from 1, as in the record and the log", s)
+	}
+	*g = generation(n)
+	return nil
+}
+
+func (g *generation) String() string { return strconv.FormatUint(uint64(*g), 10) }
 
 func rotate(f flags, stdout io.Writer) error {
 	return operate(stdout, transport.NewAdminClient(f.socket).Rotate)
