@@ -34,12 +34,11 @@ func (h *host) ask(t *testing.T, args ...string) (out string, code int) {
 
 // call is a client with an allocation that it refreshes by hand, to see the codes.
 type call struct {
-	conn         net.Conn
-	user         stun.Username
-	realm        stun.Realm
-	nonce        stun.Nonce
-	integrity    stun.MessageIntegrity
-	lastResponse *stun.Message
+	conn      net.Conn
+	user      stun.Username
+	realm     stun.Realm
+	nonce     stun.Nonce
+	integrity stun.MessageIntegrity
 }
 
 // dialCall opens a call with the credential.

@@ -295,10 +295,10 @@ func hasLine(path string) error {
 // ended reports an error while the process is there and no zombie.
 func ended(pid string) error {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil || strings.Contains(string(stat), ") Z ") {
-		return nil
+	if err == nil && !strings.Contains(string(stat), ") Z ") {
+		return fmt.Errorf("still there: %s", stat)
 	}
-	return fmt.Errorf("still there: %s", stat)
+	return nil
 }
 
 func TestTurnadminOutlastsALock(t *testing.T) {
@@ -356,9 +356,9 @@ func TestSQLiteLies(t *testing.T) {
 func TestSQLiteShowsNoSecret(t *testing.T) {
 	db := preparedUserDB(t)
 	seen := filepath.Join(filepath.Dir(db.Path), "seen")
-	real, err := exec.LookPath("sqlite3")
+	sqlite3, err := exec.LookPath("sqlite3")
 	check(t, err)
-	spy := script(t, "sqlite3", "cat /proc/$$/cmdline /proc/$$/environ >>"+seen+"; exec "+real+" \"$@\"")
+	spy := script(t, "sqlite3", "cat /proc/$$/cmdline /proc/$$/environ >>"+seen+"; exec "+sqlite3+" \"$@\"")
 	t.Setenv("PATH", filepath.Dir(spy)+":"+os.Getenv("PATH"))
 	for _, s := range []store{coturn.NewSQLite(db), coturn.NewSecrets(db)} {
 		check(t, s.Put(t.Context(), "alice", "s3cretword"))
