@@ -93,14 +93,28 @@ func newHost(t testing.TB, o options) *host {
 	h.write(t, h.yml, b.String())
 	t.Cleanup(func() {
 		if h.cmd != nil {
-			h.signal(t, syscall.SIGKILL)
-			<-h.exited
+			h.end(t)
 		}
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", h.ip, h.tail())
 		}
 	})
 	return h
+}
+
+// end stops turnwarden in order, if it can: a killed one may leave a turnadmin that
+// writes on into a directory that is being removed.
+func (h *host) end(t testing.TB) {
+	t.Helper()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGKILL} {
+		h.signal(t, s)
+		select {
+		case <-h.exited:
+			return
+		case <-time.After(3 * time.Second):
+		}
+	}
+	<-h.exited
 }
 
 func (h *host) write(t testing.TB, path, data string) {
