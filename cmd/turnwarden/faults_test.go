@@ -78,11 +78,7 @@ func TestChildKilledTenTimes(t *testing.T) {
 // session, and the next run serves the same unexpired credential.
 func TestTurnwardenKilled(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
+	h, _, c := registered(t, options{})
 	before, err := fetch(h.rest())
 	if err != nil {
 		t.Fatal(err)
@@ -110,11 +106,7 @@ func TestTurnwardenKilled(t *testing.T) {
 // and there is one.
 func TestZooKeeperTrouble(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
+	h, z, c := registered(t, options{})
 
 	// A pause of more than the session timeout expires every session.
 	z.Pause()
@@ -185,13 +177,9 @@ func owner(t *testing.T, c *zk.Conn) int64 {
 // and listed again.
 func TestHangIsUnlisted(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{
+	h, _, c := registered(t, options{set: map[string]string{
 		"coturn.stop_timeout": "500ms", "probe.timeout": "500ms",
 	}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
 	child := h.child(t)
 	if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -260,13 +248,9 @@ func TestOpenRelayIsKilled(t *testing.T) {
 // restarted, and rotation goes on.
 func TestFullIsNotBroken(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}, conf: []string{"total-quota=3"}, set: map[string]string{
+	h, _, c := registered(t, options{conf: []string{"total-quota=3"}, set: map[string]string{
 		"credentials.rotate_every": "1s", "credentials.lifetime": "30s",
 	}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
 	child := h.child(t)
 	before, err := fetch(h.rest())
 	if err != nil {

@@ -30,6 +30,7 @@ type host struct {
 	dir, ip        string
 	turn, api, web int
 	conf, yml      string
+	webConfig      string
 	env            []string
 
 	cmd    *exec.Cmd
@@ -127,7 +128,10 @@ func (h *host) write(t testing.TB, path, data string) {
 func (h *host) socket() string { return filepath.Join(h.dir, "admin.sock") }
 
 func (h *host) args() []string {
-	return []string{"run", "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web))}
+	return []string{
+		"run", "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)),
+		"--web.config.file=" + h.webConfig,
+	}
 }
 
 // start runs turnwarden as a process of its own.
@@ -159,6 +163,19 @@ func (h *host) waitReady(t testing.TB) {
 		}
 		return err
 	})
+}
+
+// registered is a serving host whose record is listed in a ZooKeeper of its own, and a
+// client of that.
+func registered(t testing.TB, o options) (*host, *realtest.ZooKeeper, *zk.Conn) {
+	t.Helper()
+	z := realtest.StartZooKeeper(t)
+	o.zookeeper = []string{z.Addr()}
+	h := newHost(t, o)
+	h.serve(t)
+	c := z.Client(t)
+	listed(t, c, 10*time.Second)
+	return h, z, c
 }
 
 func (h *host) signal(t testing.TB, s syscall.Signal) {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -227,5 +230,47 @@ func TestSecondRun(t *testing.T) {
 	}
 	if h.child(t) == 0 {
 		t.Error("the refused run ended the first one's child")
+	}
+}
+
+// TestWebConfig: --web.config.file guards the web listener as in every exporter, and a
+// bad one is refused before anything starts.
+func TestWebConfig(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	file := filepath.Join(h.dir, "web.yml")
+	h.webConfig = file
+	// The hash is exporter-toolkit's own example, for alice123.
+	h.write(t, file, "basic_auth_users:\n  alice: $2y$10$mDwo.lAisC94iLAyP81MCesa29IzH37oigHC/42V2pdJlUprsJPze\n")
+	h.start(t)
+	url := "http://" + net.JoinHostPort(h.ip, strconv.Itoa(h.web)) + "/-/ready"
+	ask := func(password string) (int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("alice", password)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+	realtest.Eventually(t, 20*time.Second, func() error {
+		code, err := ask("alice123")
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("%d", code)
+		}
+		return err
+	})
+	if code, err := ask("wrong"); err != nil || code != http.StatusUnauthorized {
+		t.Errorf("a wrong password: %d %v", code, err)
+	}
+	h.end(t)
+
+	h.write(t, file, "basic_auth_userz: {}\n")
+	h.start(t)
+	if code := h.wait(t, 10*time.Second); code != 2 {
+		t.Errorf("a bad web configuration: exit code %d, want 2", code)
 	}
 }

@@ -41,18 +41,24 @@ type call struct {
 	integrity stun.MessageIntegrity
 }
 
-// dialCall opens a call with the credential.
-func dialCall(t testing.TB, addr string, s seed) *call {
+// newCall connects, and asks for nothing yet.
+func newCall(t testing.TB, network, addr string, s seed) *call {
 	t.Helper()
-	conn, err := net.Dial("udp", addr)
+	conn, err := net.Dial(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	c := &call{
+	return &call{
 		conn: conn, user: stun.NewUsername(s.UserID), realm: stun.NewRealm(realtest.Realm),
 		integrity: stun.NewLongTermIntegrity(s.UserID, realtest.Realm, s.Password),
 	}
+}
+
+// dialCall opens a call with the credential.
+func dialCall(t testing.TB, addr string, s seed) *call {
+	t.Helper()
+	c := newCall(t, "udp", addr, s)
 	if code := c.request(t, stun.MethodAllocate, requestedUDP{}); code != 0 {
 		t.Fatalf("allocate: %d", code)
 	}
@@ -258,15 +264,7 @@ func TestParkedAttacker(t *testing.T) {
 		if i%2 == 1 {
 			network = "tcp"
 		}
-		conn, err := net.Dial(network, h.addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		c := &call{
-			conn: conn, user: stun.NewUsername(s.UserID), realm: stun.NewRealm(realtest.Realm),
-			integrity: stun.NewLongTermIntegrity(s.UserID, realtest.Realm, s.Password),
-		}
+		c := newCall(t, network, h.addr().String(), s)
 		// An Allocate without a login brings the nonce.
 		m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), requestedUDP{})
 		if answer := c.exchange(t, m); answer == nil || c.nonce.GetFrom(answer) != nil {

@@ -73,11 +73,7 @@ func TestActorsStopInOrder(t *testing.T) {
 // TestOrderlyStop watches a real stop from outside: record, then child, then HTTP.
 func TestOrderlyStop(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
+	h, _, c := registered(t, options{})
 	before, err := fetch(h.rest())
 	if err != nil {
 		t.Fatal(err)
@@ -161,11 +157,7 @@ func hostName(t *testing.T) string {
 // last call has ended.
 func TestDrainOnSIGTERM(t *testing.T) {
 	t.Parallel()
-	z := realtest.StartZooKeeper(t)
-	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{"coturn.drain_timeout": "1m"}})
-	h.serve(t)
-	c := z.Client(t)
-	listed(t, c, 10*time.Second)
+	h, _, c := registered(t, options{set: map[string]string{"coturn.drain_timeout": "1m"}})
 	s, err := fetch(h.rest())
 	if err != nil {
 		t.Fatal(err)
