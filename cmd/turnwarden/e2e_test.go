@@ -79,8 +79,10 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// It was handed out after it was asked for.
-		if left := s.expires().Sub(asked); left < 2*time.Second {
+		// Less than lifetime - rotate_every is left only where a rotation took longer
+		// than it may, as on a machine that stands still; the rule itself is tested
+		// with a clock of its own in package credential.
+		if left := s.expires().Sub(asked); left < 2*time.Second-500*time.Millisecond {
 			t.Errorf("a credential was handed out with %v left, less than lifetime - rotate_every", left)
 		}
 		mu.Lock()

@@ -79,7 +79,7 @@ func (peerAddress) AddTo(m *stun.Message) error {
 }
 
 // request asks until it is answered, follows a new nonce, and returns the error code,
-// 0 for a success.
+// 0 for a success, -1 without an answer.
 func (c *call) request(t testing.TB, method stun.Method, more ...stun.Setter) int {
 	t.Helper()
 	for range 4 {
@@ -92,7 +92,7 @@ func (c *call) request(t testing.TB, method stun.Method, more ...stun.Setter) in
 			t.Error(err)
 			return -1
 		}
-		answer := c.exchange(t, m)
+		answer := c.exchange(m)
 		if answer == nil {
 			return -1
 		}
@@ -117,13 +117,12 @@ func (c *call) request(t testing.TB, method stun.Method, more ...stun.Setter) in
 	return int(stun.CodeStaleNonce)
 }
 
-func (c *call) exchange(t testing.TB, m *stun.Message) *stun.Message {
-	t.Helper()
+// exchange returns the answer, nil without one.
+func (c *call) exchange(m *stun.Message) *stun.Message {
 	buf := make([]byte, 2048)
 	for range 10 {
 		if _, err := c.conn.Write(m.Raw); err != nil {
-			t.Error(err)
-			return nil
+			return nil // a session over TCP that was ended takes its connection along
 		}
 		_ = c.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		n, err := c.conn.Read(buf)
@@ -135,7 +134,6 @@ func (c *call) exchange(t testing.TB, m *stun.Message) *stun.Message {
 			return answer
 		}
 	}
-	t.Errorf("no answer to %v", m.Type)
 	return nil
 }
 
@@ -267,7 +265,7 @@ func TestParkedAttacker(t *testing.T) {
 		c := newCall(t, network, h.addr().String(), s)
 		// An Allocate without a login brings the nonce.
 		m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), requestedUDP{})
-		if answer := c.exchange(t, m); answer == nil || c.nonce.GetFrom(answer) != nil {
+		if answer := c.exchange(m); answer == nil || c.nonce.GetFrom(answer) != nil {
 			t.Fatal("no nonce")
 		}
 		// Without an allocation it is refused, but after the login: 400 (4.6.1).
