@@ -36,7 +36,8 @@ func (f *fresh) note(username string, generation uint64, now time.Time) {
 	case now.After(f.until):
 		f.names = nil
 	case len(f.names) < maxFresh:
-		f.names[username] = generation
+		// A later use of the same name for a proof of an older secret takes nothing back.
+		f.names[username] = max(f.names[username], generation)
 	}
 }
 

@@ -184,7 +184,7 @@ func TestDrain(t *testing.T) {
 				hurry := make(chan struct{})
 				if c.open {
 					log.Stdout([]byte(sessionLine))
-					time.AfterFunc(5*time.Second, func() { c.then(log, hurry) })
+					time.AfterFunc(5*time.Second+time.Millisecond, func() { c.then(log, hurry) }) // between two looks
 				}
 				begin := time.Now()
 				node.Drain(time.Minute, hurry)

@@ -33,10 +33,16 @@ const cleanLimit = 10 * time.Second
 
 // Rotate publishes a successor now.
 func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
-	start := time.Now()
-	generation, err := n.parts.Credentials.Rotate(ctx, by)
-	report(Step{"rotate", fmt.Sprintf("generation %d is handed out", generation), time.Since(start), err})
+	done, err := n.parts.Credentials.Rotate(ctx, by)
+	for _, s := range done.Steps {
+		report(step(s))
+	}
 	return err
+}
+
+// step is a step of the credentials, in words.
+func step(s credential.Step) Step {
+	return Step{s.Name, fmt.Sprintf("generation %d", s.Generation), s.Took, s.Err}
 }
 
 // Revoke takes credentials out of use at once and ends the calls that were made with
@@ -56,6 +62,9 @@ func (n *Node) Revoke(ctx context.Context, r RevokeRequest, by string, report fu
 func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string, report func(Step)) (match func(string) bool, err error) {
 	secret := n.facts.Mode == coturn.ModeSecret
 	if r.User != "" && secret {
+		if r.KeepCalls {
+			return nil, errors.New("nothing to do: in secret mode only the calls of a user can be ended; revoke the generation, or do not keep calls")
+		}
 		report(Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + r.User + "'s own credential works until its expiry"})
 		return func(username string) bool { return strings.HasSuffix(username, ":"+r.User) }, nil
 	}
@@ -69,15 +78,15 @@ func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string
 		return nil, errors.New("nothing named: say which generation, which user, or all")
 	}
 	if secret {
-		n.fresh.begin(time.Now().Add(cleanLimit + sweepFor))
+		// How long it takes is up to the store and the server; the sweep comes after.
+		n.fresh.begin(time.Now().Add(time.Hour))
+		defer func() { n.fresh.begin(time.Now().Add(cleanLimit + sweepFor)) }()
 	}
-	usernames, err := n.parts.Credentials.Revoke(ctx, id, by, func(s credential.Step) {
-		report(Step{s.Name, fmt.Sprintf("generation %d", s.Generation), s.Took, s.Err})
-	})
+	usernames, err := n.parts.Credentials.Revoke(ctx, id, by, func(s credential.Step) { report(step(s)) })
 	if len(usernames) == 0 {
 		return nil, err
 	}
-	if secret {
+	if secret && !r.KeepCalls {
 		report(Step{Name: "secret", Detail: "whoever knew it can claim any name: every call ends"})
 		successor, _ := n.parts.Credentials.Peek()
 		return func(username string) bool { return !n.fresh.since(username, successor.Generation) }, err
@@ -108,7 +117,11 @@ func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool,
 		err = ctx.Err()
 	}
 	ended, _ := sweep.Ended()
-	report(Step{"calls", fmt.Sprintf("%d ended, none left; swept every second until %s", ended, sweep.Until.Format(time.TimeOnly)), time.Since(start), err})
+	left := "none left"
+	if err != nil {
+		left = "others may go on"
+	}
+	report(Step{"calls", fmt.Sprintf("%d ended, %s; swept every second until %s", ended, left, sweep.Until.Format(time.TimeOnly)), time.Since(start), err})
 	if !wait || err != nil {
 		return err
 	}

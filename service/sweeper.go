@@ -35,6 +35,8 @@ type Sweeper struct {
 
 	mu     sync.Mutex
 	sweeps []*Sweep
+
+	counted map[string]bool // by id, for a session may be in several sweeps; Run's alone
 }
 
 // Sweep is the hunt for the sessions of some users.
@@ -60,7 +62,7 @@ func (s *Sweep) Ended() (int, error) {
 
 // NewSweeper returns a sweeper that begins with Run.
 func NewSweeper(sessions Sessions, logger *slog.Logger, cancelled metrics.Counter) *Sweeper {
-	return &Sweeper{sessions: sessions, logger: logger, cancelled: cancelled, wake: make(chan struct{}, 1)}
+	return &Sweeper{sessions: sessions, logger: logger, cancelled: cancelled, wake: make(chan struct{}, 1), counted: map[string]bool{}}
 }
 
 // Begin starts to end the sessions of the users that match.
@@ -144,11 +146,15 @@ func (s *Sweeper) cancel(ctx context.Context, w *Sweep, open []coturn.Session, e
 		closeOnce(w.clean)
 		return false
 	}
-	before := len(w.ended)
+	n := 0
 	for _, id := range ids {
 		w.ended[id] = true
+		if !s.counted[id] {
+			s.counted[id] = true
+			n++
+		}
 	}
-	if n := len(w.ended) - before; n > 0 {
+	if n > 0 {
 		s.cancelled.Add(float64(n))
 		s.logger.Warn("ended sessions of a revoked user", "sessions", n)
 	}
@@ -176,4 +182,7 @@ func (s *Sweeper) forget(now time.Time) {
 		}
 	}
 	s.sweeps = kept
+	if len(kept) == 0 {
+		clear(s.counted)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -75,7 +74,7 @@ func NewAdminHandler(o Operator) http.Handler {
 	}))
 	mux.Handle("POST "+adminRevoke, stream(func(r *http.Request, by string, report func(service.Step)) error {
 		var req service.RevokeRequest
-		dec := json.NewDecoder(io.LimitReader(r.Body, 4<<10))
+		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 4<<10))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&req); err != nil {
 			return fmt.Errorf("read the request: %w", err)

@@ -50,7 +50,7 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return errors.Unwrap(err) // *url.Error: its URL says nothing here
+		return fmt.Errorf("ask turnwarden: %w", errors.Unwrap(err)) // *url.Error: its URL says nothing here
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

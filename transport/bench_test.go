@@ -1,17 +1,21 @@
 package transport_test
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/traffic"
@@ -22,6 +26,82 @@ import (
 // that writes the same body.
 func BenchmarkTurncredential(b *testing.B) {
 	benchmarkAgainstBare(b, transport.NewAPIHandler(transport.NewEndpoints(good), metrics.New().Instrument), "/turncredential")
+}
+
+// BenchmarkMint says what share of the throughput of handlers that write a constant body
+// of the same size is left when each client's credential is made for it: of a bare one,
+// and of the same API without the minting.
+func BenchmarkMint(b *testing.B) {
+	const path = "/turncredential?userid=alice&ttl=600"
+	node := mintingNode(b, coturn.ModeSecret)
+	c, err := node.Credential(b.Context(), service.CredentialRequest{UserID: "alice", TTL: "600"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	overHTTP := func(svc service.Service) http.Handler {
+		return transport.NewAPIHandler(transport.NewEndpoints(svc), metrics.New().Instrument)
+	}
+	minting := serve(b, overHTTP(node))
+	body := fetch(b, minting.Client(), minting.URL+path)
+	for name, h := range map[string]http.Handler{
+		"bare": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }),
+		"api":  overHTTP(fake{credential: c}),
+	} {
+		b.Run(name, func(b *testing.B) {
+			constant := serve(b, h)
+			var rates, constants, ratios []float64
+			for b.Loop() {
+				var m, c float64
+				if len(ratios)%2 == 0 {
+					m, c = throughput(b, minting, path), throughput(b, constant, path)
+				} else {
+					c, m = throughput(b, constant, path), throughput(b, minting, path)
+				}
+				rates, constants, ratios = append(rates, m), append(constants, c), append(ratios, m/c)
+			}
+			if len(ratios) < 10 {
+				b.Logf("%d pairs are too few: use a longer -benchtime", len(ratios))
+			}
+			b.ReportMetric(median(ratios), "x-constant")
+			b.ReportMetric(median(rates), "requests/s")
+			b.ReportMetric(median(constants), "constant-requests/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// throughput asks for the path on four kept connections at once and returns requests/s.
+// The client is the least that works, so that it is the server that is measured.
+func throughput(b *testing.B, s *httptest.Server, path string) float64 {
+	b.Helper()
+	const connections, each = 4, 1000
+	var all sync.WaitGroup
+	begin := time.Now()
+	for range connections {
+		all.Go(func() {
+			c, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer c.Close()
+			request := []byte("GET " + path + " HTTP/1.1\r\nHost: turnwarden\r\n\r\n")
+			answer := make([]byte, 4096)
+			for range each {
+				if _, err := c.Write(request); err != nil {
+					b.Error(err)
+					return
+				}
+				// An answer of net/http to so small a request is one write, and ends with the body.
+				if n, err := c.Read(answer); err != nil || !bytes.HasSuffix(answer[:n], []byte(" }")) {
+					b.Errorf("%v: %s", err, answer[:n])
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return connections * each / time.Since(begin).Seconds()
 }
 
 // BenchmarkMetrics says the same of a scrape, for a node with a child, two

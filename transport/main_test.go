@@ -1,12 +1,22 @@
 package transport_test
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/turnwarden/turnwarden/metrics"
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,4 +51,30 @@ func ask(t *testing.T, s *httptest.Server, method, path string, body io.Reader, 
 		t.Fatal(err)
 	}
 	return response, string(b)
+}
+
+// mintingNode is a node that hands out credentials of one that is proved: all that its
+// rotator asks is agreed to.
+func mintingNode(tb testing.TB, mode coturn.Mode) *service.Node {
+	tb.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	node := service.NewNode(service.Facts{Node: "turn-1", Mode: mode}, logger)
+	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
+		willing{}, willing{}, credential.NewFile(filepath.Join(tb.TempDir(), "credentials.json")), func() {}, logger, metrics.New().Credential)
+	node.Join(service.Parts{Credentials: rotator})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = rotator.Run(ctx)
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	realtest.Eventually(tb, 10*time.Second, func() error {
+		_, err := node.Credential(ctx, service.CredentialRequest{})
+		return err
+	})
+	return node
 }

@@ -23,6 +23,7 @@ func (w *world) check() error {
 // onDisk is as much of the state file as a reader needs.
 type onDisk struct {
 	Generations []struct {
+		ID       uint64           `json:"generation"`
 		State    credential.State `json:"state"`
 		Username string           `json:"username"`
 		Password string           `json:"password"`
@@ -41,6 +42,18 @@ func (w *world) read() (s onDisk, err error) {
 func (w *world) breach() error {
 	now := time.Now()
 	there := func(user string) bool { return w.users[user] != "" || w.vanished[user] }
+	// A process that dies now leaves this to the next one.
+	s, err := w.read()
+	for _, g := range s.Generations {
+		if g.State != credential.Revoked {
+			continue
+		}
+		if !w.asked[g.ID] && !w.asked[0] {
+			return fmt.Errorf("invariant 10: generation %d is revoked, and nobody asked for it", g.ID)
+		}
+		w.revoked[g.Username] = true
+		delete(w.lives, g.Username) // whatever was promised
+	}
 	if w.rot != nil {
 		if err := w.breachServed(now); err != nil {
 			return err
@@ -59,14 +72,15 @@ func (w *world) breach() error {
 	if !w.published {
 		return nil
 	}
-	// A process that dies now leaves this to the next one.
-	s, err := w.read()
 	if err != nil {
 		return fmt.Errorf("invariant 1: %w", err)
 	}
 	active, recorded := 0, map[string]bool{}
 	for _, g := range s.Generations {
 		recorded[g.Username] = true
+		if w.revoked[g.Username] && g.State != credential.Revoked {
+			return fmt.Errorf("invariant 10: generation %d was revoked and is %s", g.ID, g.State)
+		}
 		if g.State == credential.Active {
 			active++
 			if !there(g.Username) {
@@ -76,6 +90,11 @@ func (w *world) breach() error {
 	}
 	if active != 1 {
 		return fmt.Errorf("invariant 1: %d active generations on disk", active)
+	}
+	for user := range w.revoked {
+		if w.users[user] != "" && !recorded[user] {
+			return fmt.Errorf("invariant 10: %s was revoked, is there and not on record", user)
+		}
 	}
 	for user, l := range w.lives {
 		if l.held && !l.lost && now.Before(l.ends()) && !recorded[user] {
@@ -104,6 +123,8 @@ func (w *world) breachServed(now time.Time) error {
 	}
 	l := w.see(c)
 	switch {
+	case w.revoked[c.Username]:
+		return fmt.Errorf("invariant 10: generation %d is handed out although it was revoked", c.Generation)
 	case !w.proved[c.Username]:
 		return fmt.Errorf("invariant 2: generation %d is handed out unproved", c.Generation)
 	case !c.Expires.After(now):

@@ -23,6 +23,8 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 	if !now.Before(r.reconcileAt) {
 		if err = r.reconcile(ctx); err == nil {
 			r.reconcileAt = now.Add(reconcileEvery)
+		} else if ctx.Err() == nil {
+			r.logger.Error("the userdb could not be compared with the record; users that are missing stay so, and users that should be gone still work", "err", err)
 		}
 	}
 	// Neither waits for the other: a user that cannot be deleted must not keep
@@ -39,7 +41,6 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 	}
 	wait := r.cleanRetry.NextBackOff()
 	r.cleanAt = time.Now().Add(wait)
-	r.logger.Error("userdb not cleaned up; users that should be gone still work", "err", err, "pending", r.Status().DeletesPending, "retry_in", wait.Round(time.Millisecond))
 	return wait
 }
 
@@ -77,9 +78,7 @@ func (r *Rotator) delete(ctx context.Context, g *generation, why Why) error {
 }
 
 func (r *Rotator) remove(ctx context.Context, username string) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	return r.store.Delete(ctx, username)
+	return bounded(ctx, func(ctx context.Context) error { return r.store.Delete(ctx, username) })
 }
 
 // untilDeletable returns how long the next retiring generation still has.

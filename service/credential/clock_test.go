@@ -29,8 +29,8 @@ func TestStepped(t *testing.T) {
 	}
 }
 
-// TestInvariant8ClockStep asks a generation published a minute ago, after the
-// wall clock was set.
+// TestInvariant8ClockStep asks a generation that was published, after the wall clock
+// was set. One that was revoked goes whatever the clocks say.
 func TestInvariant8ClockStep(t *testing.T) {
 	const lifetime = time.Hour
 	published := time.Now()
@@ -56,6 +56,10 @@ func TestInvariant8ClockStep(t *testing.T) {
 		now := stepped(published.Add(tc.elapsed), tc.step)
 		if got := g.deletable(now, skew(lifetime)); got != tc.deletable {
 			t.Errorf("%s: deletable = %v", name, got)
+		}
+		revoked := g
+		if revoked.State = Revoked; !revoked.deletable(now, skew(lifetime)) {
+			t.Errorf("%s: a revoked generation is kept", name)
 		}
 		if got := g.servable(now); got != tc.servable {
 			t.Errorf("%s: servable = %v", name, got)

@@ -14,7 +14,8 @@ import (
 
 // TestModel takes a rotator through random schedules of time, clients, crashes
 // at every point, failing stores, servers and disks, lost state, vanished users
-// and clock steps, and looks at invariants 1-7 at every point of each. When the
+// and clock steps, and looks at
+// the invariants at every point of each. When the
 // world heals, everything must be as it should be within bounded time.
 // More than the default: go test -run TestModel -rapid.checks=100000.
 func TestModel(t *testing.T) {
@@ -63,13 +64,15 @@ func schedule(rt *rapid.T) {
 		"pass":  func(rt *rapid.T) { w.pass(time.Duration(times.Draw(rt, "for"))) },
 		"fetch": whileRunning(func(*rapid.T) { w.fetch() }),
 		"clients": whileRunning(func(rt *rapid.T) {
+			eager := rapid.Bool().Draw(rt, "at every point") // not under the lock: it may panic
 			w.mu.Lock()
-			w.eager = rapid.Bool().Draw(rt, "at every point")
+			w.eager = eager
 			w.mu.Unlock()
 		}),
 		"crash": whileRunning(func(rt *rapid.T) {
+			dieIn := rapid.IntRange(1, 16).Draw(rt, "in points")
 			w.mu.Lock()
-			w.dieIn = rapid.IntRange(1, 16).Draw(rt, "in points")
+			w.dieIn = dieIn
 			w.mu.Unlock()
 		}),
 		"stop": whileRunning(func(*rapid.T) { w.stop() }),
@@ -77,6 +80,21 @@ func schedule(rt *rapid.T) {
 			w.stop()
 			w.start()
 		},
+		"rotate": whileRunning(func(rt *rapid.T) {
+			for range rapid.IntRange(1, 3).Draw(rt, "askers") {
+				w.askRotate()
+				synctest.Wait() // who asks now joins, unless the one before was answered
+				if !w.running() {
+					return
+				}
+			}
+		}),
+		"revoke": whileRunning(func(rt *rapid.T) {
+			state := rapid.SampledFrom([]credential.State{
+				credential.Pending, credential.Verified, credential.Active, credential.Retiring, credential.Revoked, "unknown", "all",
+			}).Draw(rt, "what is")
+			w.askRevoke(state)
+		}),
 		"look": whileRunning(func(rt *rapid.T) {
 			r := w.rotator() // it may die of the first
 			if rapid.Bool().Draw(rt, "repair") {
@@ -100,6 +118,7 @@ func schedule(rt *rapid.T) {
 			w.fail("allocate", rapid.SampledFrom([]fault{
 				{},
 				{takes: 20 * time.Millisecond},
+				{accepts: true},
 				{err: credential.ErrFull, applied: true},
 				{err: credential.ErrDown},
 				{err: credential.ErrRefused},
@@ -173,6 +192,9 @@ func settle(rt *rapid.T, w *world) {
 		rt.Fatal(err)
 	}
 	for _, g := range state.Generations {
+		if g.State == credential.Revoked {
+			rt.Fatal("invariant 10: a revoked user is not deleted in a healed world")
+		}
 		if g.State == credential.Retiring && w.held(g.Username) && w.ours()[g.Username] == "" {
 			rt.Fatalf("invariant 6: a retiring user was not added again")
 		}
@@ -192,6 +214,12 @@ func settle(rt *rapid.T, w *world) {
 	}
 	if s := w.rotator().Status(); s.DeletesPending != 0 || s.Failure != "" {
 		rt.Fatalf("a healed world reports %d pending deletes, failure %q", s.DeletesPending, s.Failure)
+	}
+	w.mu.Lock()
+	w.asked[0] = true
+	w.mu.Unlock()
+	if _, err := w.rotator().Revoke(w.alive, 0, "operator", func(credential.Step) {}); err != nil || len(w.ours()) != 1 {
+		rt.Fatalf("after a revocation of all there are %d users of ours: %v", len(w.ours()), err)
 	}
 	if err := w.check(); err != nil {
 		rt.Fatal(err)

@@ -4,21 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // ErrStopping says that no request is taken any more.
 var ErrStopping = errors.New("turnwarden is stopping")
 
-// rotated is the outcome of one rotation, for all who asked for it.
-type rotated struct {
-	generation uint64
-	err        error
+// Rotation is what a rotation did: it proved a successor, and published it.
+type Rotation struct {
+	Generation uint64
+	Steps      []Step
 }
 
-// Rotate publishes a successor now and returns its number. Who asks while a requested
-// rotation is under way joins it.
-func (r *Rotator) Rotate(ctx context.Context, by string) (generation uint64, err error) {
+// rotated is the outcome of one rotation, for all who asked for it.
+type rotated struct {
+	Rotation
+	err error
+}
+
+// Rotate publishes a successor now. Who asks while a requested rotation is under way
+// joins it.
+func (r *Rotator) Rotate(ctx context.Context, by string) (Rotation, error) {
 	outcome := make(chan rotated, 1)
 	r.mu.Lock()
 	r.joined = append(r.joined, outcome)
@@ -27,15 +34,15 @@ func (r *Rotator) Rotate(ctx context.Context, by string) (generation uint64, err
 	if first {
 		// In a goroutine: those who join must not depend on this caller's patience.
 		go r.run(func(ctx context.Context) {
-			generation, err := r.succeed(ctx, Why{"request", by})
-			r.leave(rotated{generation, err})
+			done, err := r.succeed(ctx, Why{"request", by})
+			r.leave(rotated{done, err})
 		})
 	}
 	select {
 	case o := <-outcome:
-		return o.generation, o.err
+		return o.Rotation, o.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("rotate: %w; it goes on", ctx.Err())
+		return Rotation{}, fmt.Errorf("rotate: %w; it goes on", ctx.Err())
 	}
 }
 
@@ -60,20 +67,32 @@ func (r *Rotator) leave(o rotated) {
 }
 
 // succeed makes and publishes a successor, whatever the age of the active one.
-func (r *Rotator) succeed(ctx context.Context, why Why) (uint64, error) {
+func (r *Rotator) succeed(ctx context.Context, why Why) (done Rotation, err error) {
+	start := time.Now()
 	g, err := r.prepare(ctx, why)
+	done.Steps = append(done.Steps, Step{"prove", id(g), time.Since(start), err})
 	if err == nil {
+		start = time.Now()
 		err = r.publish(g, why)
+		done.Steps = append(done.Steps, Step{"publish", g.ID, time.Since(start), err})
 	}
-	if r.attempted(err); err != nil {
-		return 0, err
+	if r.attempted(err); err == nil {
+		done.Generation = g.ID
 	}
-	return g.ID, nil
+	return done, err
 }
 
-// Step is one thing that a revocation did, or could not do.
+// id is the number of a generation, 0 if it did not come about.
+func id(g *generation) uint64 {
+	if g == nil {
+		return 0
+	}
+	return g.ID
+}
+
+// Step is one thing that was done, or could not be.
 type Step struct {
-	Name       string // successor, delete, refused
+	Name       string // prove, publish; of a revocation successor, delete, refused
 	Generation uint64
 	Took       time.Duration
 	Err        error
@@ -82,7 +101,7 @@ type Step struct {
 // Revoke takes the generation, or all for 0, out of use at once, whatever was promised
 // to those who hold it. A successor is published first where the active one is
 // concerned, so that nobody is left without. What was done is told to report, step by
-// step; the error is the first that could not be. The usernames returned are those
+// step and from the goroutine that rotates; the error is the first that could not be. The usernames returned are those
 // whose running sessions are still to be ended: coturn keeps the key of a session.
 func (r *Rotator) Revoke(ctx context.Context, id uint64, by string, report func(Step)) (usernames []string, err error) {
 	done := make(chan struct{})
@@ -108,56 +127,64 @@ func (r *Rotator) revoke(ctx context.Context, id uint64, why Why, report func(St
 			err = stepErr
 		}
 	}
-	compromised := func(g *generation) bool { return id == 0 || g.ID == id }
-	var chosen []generation
+	var waiting, given []generation
 	active := false
 	for _, g := range r.snapshot().gens {
-		if compromised(&g) {
-			chosen = append(chosen, g)
+		switch {
+		case id != 0 && g.ID != id:
+		case g.State == Pending, g.State == Verified:
+			waiting = append(waiting, g)
+		default:
+			given = append(given, g)
 			active = active || g.State == Active
 		}
 	}
-	if len(chosen) == 0 {
+	if len(waiting)+len(given) == 0 {
 		return nil, fmt.Errorf("no generation %d is on record; turnwarden's status lists those that are", id)
+	}
+	// First, for a successor that waits is as compromised as the rest of the record.
+	if err := r.mark(waiting, why); err != nil {
+		return nil, err
 	}
 	if active {
 		start := time.Now()
-		// A successor that waits is as compromised as the rest of the record.
-		if err := r.commit(func(b *book) {
-			for i := range b.gens {
-				if g := &b.gens[i]; compromised(g) && (g.State == Pending || g.State == Verified) {
-					g.State = Revoked
-				}
-			}
-		}); err != nil {
-			return nil, err
-		}
 		successor, err := r.succeed(ctx, why)
-		if step("successor", successor, start, err); err != nil {
-			return nil, fmt.Errorf("nothing is revoked, for there is no successor to hand out: %w", err)
+		if step("successor", successor.Generation, start, err); err != nil {
+			return nil, fmt.Errorf("nothing that was handed out is revoked, for there is no successor: %w", err)
 		}
 	}
+	if err := r.mark(given, why); err != nil {
+		return nil, err
+	}
+	chosen := slices.Concat(given, waiting)
+	for i := range chosen {
+		start := time.Now()
+		usernames = append(usernames, chosen[i].Username)
+		step("delete", chosen[i].ID, start, r.delete(ctx, &chosen[i], why))
+	}
+	// After the last delete, for a server that hangs takes its time with each proof.
+	for i := range chosen {
+		start := time.Now()
+		step("refused", chosen[i].ID, start, r.refused(ctx, &chosen[i]))
+	}
+	return usernames, err
+}
+
+// mark puts on record that generations are compromised, before anything is taken away.
+func (r *Rotator) mark(gens []generation, why Why) error {
+	if len(gens) == 0 {
+		return nil
+	}
 	start := time.Now()
-	commitErr := r.commit(func(b *book) {
-		for _, g := range chosen {
+	err := r.commit(func(b *book) {
+		for _, g := range gens {
 			b.byID(g.ID).State = Revoked
 		}
 	})
-	for i := range chosen {
-		r.audit(&chosen[i], Revoked, why, start, commitErr)
+	for i := range gens {
+		r.audit(&gens[i], Revoked, why, start, err)
 	}
-	if commitErr != nil {
-		return nil, commitErr
-	}
-	for i := range chosen {
-		g := &chosen[i]
-		usernames = append(usernames, g.Username)
-		start := time.Now()
-		step("delete", g.ID, start, r.delete(ctx, g, why))
-		start = time.Now()
-		step("refused", g.ID, start, r.refused(ctx, g))
-	}
-	return usernames, err
+	return err
 }
 
 // refused proves that a generation is dead: by the server's word, not the store's.

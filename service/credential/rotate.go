@@ -75,20 +75,28 @@ func (r *Rotator) publish(g *generation, why Why) error {
 }
 
 func (r *Rotator) put(ctx context.Context, g *generation) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	if err := r.store.Put(ctx, g.Username, g.Password.Reveal()); err != nil {
+	if err := bounded(ctx, func(ctx context.Context) error { return r.store.Put(ctx, g.Username, g.Password.Reveal()) }); err != nil {
 		return fmt.Errorf("store generation %d: %w", g.ID, err)
 	}
 	return nil
 }
 
 func (r *Rotator) verify(ctx context.Context, g *generation) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	err := r.verifier.Allocate(ctx, g.Username, g.Password.Reveal())
+	err := bounded(ctx, func(ctx context.Context) error { return r.verifier.Allocate(ctx, g.Username, g.Password.Reveal()) })
 	if err != nil && !errors.Is(err, ErrFull) {
 		return fmt.Errorf("prove generation %d: %w", g.ID, err)
 	}
 	return nil
+}
+
+// bounded makes one call of the store or the verifier. One that our own stop cut off
+// has not failed: what it was for is on record and goes on at the next start.
+func bounded(ctx context.Context, call func(context.Context) error) error {
+	callCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	err := call(callCtx)
+	if err != nil && ctx.Err() != nil {
+		return ErrStopping
+	}
+	return err
 }

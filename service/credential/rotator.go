@@ -182,10 +182,11 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 	return r.backOff()
 }
 
-// attempted counts a rotation that was tried. With no server to ask it was not.
+// attempted counts a rotation that was tried. With no server to ask, or cut off by our
+// own stop, it was not.
 func (r *Rotator) attempted(err error) {
 	switch {
-	case errors.Is(err, ErrDown):
+	case errors.Is(err, ErrDown), errors.Is(err, ErrStopping):
 	case err == nil:
 		r.metrics.Rotations.Add(1)
 		r.succeeded()
@@ -237,11 +238,13 @@ func (r *Rotator) proveRestored(ctx context.Context) error {
 			err = r.verify(ctx, g)
 		}
 	}
+	if err == nil {
+		r.edit(func(b *book) { b.byID(g.ID).proved = true })
+	}
+	r.audit(g, Active, Why{"restored", us}, start, err)
 	if err != nil {
 		return err
 	}
-	r.edit(func(b *book) { b.byID(g.ID).proved = true })
-	r.audit(g, Active, Why{"restored", us}, start, nil)
 	r.changed()
 	return nil
 }
@@ -287,8 +290,11 @@ func (r *Rotator) setFailure(text string) {
 	r.mu.Unlock()
 }
 
-// consequence says in words what a failure means for clients.
-func (r *Rotator) consequence(now time.Time) string {
+// consequence says in words what a failed transition means for clients.
+func (r *Rotator) consequence(to State, now time.Time) string {
+	if to == Deleted {
+		return "a user that should be gone still works"
+	}
 	g := r.active()
 	if g == nil || !g.servable(now) {
 		return "nothing is handed out"

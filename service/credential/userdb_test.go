@@ -18,12 +18,16 @@ type fault struct {
 	takes   time.Duration
 	err     error
 	applied bool // the change is made although err is returned
+	accepts bool // the server remembers users that are gone
 }
 
 const forever = 1000 * time.Hour
 
 func (w *world) Put(ctx context.Context, user, password string) error {
 	return w.call(ctx, "put", func() {
+		if w.revoked[user] {
+			w.broken = fmt.Errorf("invariant 10: %s was revoked and is added again", user)
+		}
 		w.users[user] = password
 		delete(w.vanished, user)
 	})
@@ -46,7 +50,7 @@ func (w *world) List(ctx context.Context) (users []string, err error) {
 func (w *world) Allocate(ctx context.Context, user, password string) error {
 	refused := false
 	err := w.call(ctx, "allocate", func() {
-		refused = w.users[user] != password
+		refused = w.users[user] != password && !w.faults["allocate"].accepts
 		w.proved[user] = !refused
 	})
 	if refused {

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-kit/kit/metrics/discard"
+	"github.com/go-kit/kit/metrics"
 	"github.com/go-kit/kit/metrics/generic"
 
 	"github.com/turnwarden/turnwarden/service/credential"
@@ -47,10 +47,12 @@ type world struct {
 	link string       // how the rotator reaches it
 	log  *slog.Logger // each line is a point
 
-	rotations, failures *generic.Counter
+	rotations, failures             *generic.Counter
+	transitions, transitionFailures tally
 
 	stopRun context.CancelFunc
-	done    chan struct{} // closed when Run has returned or the process has died
+	done    <-chan struct{} // closed when Run has returned or the process has died
+	alive   context.Context // ended then, too
 
 	mu        sync.Mutex // guards what follows
 	rot       *credential.Rotator
@@ -64,9 +66,12 @@ type world struct {
 	proved    map[string]bool // by this process
 	serving   string          // what this process handed out last
 	lives     map[string]*life
-	published bool // since the state was lost last
-	eager     bool // clients fetch at every point
-	dieIn     int  // points until the process dies; 0: it lives on
+	revoked   map[string]bool // users that were on record as compromised
+	asked     map[uint64]bool // to be revoked; 0 stands for all
+	rotation  *rotation       // the last request for one that joined none
+	published bool            // since the state was lost last
+	eager     bool            // clients fetch at every point
+	dieIn     int             // points until the process dies; 0: it lives on
 	broken    error
 }
 
@@ -88,9 +93,11 @@ func newWorld(t interface{ Fatal(...any) }, lifetime, rotateEvery time.Duration)
 		rotations: generic.NewCounter("rotations"), failures: generic.NewCounter("failures"),
 		users: map[string]string{}, vanished: map[string]bool{}, strangers: map[string]bool{},
 		faults: map[string]fault{}, counts: map[string]int{}, proved: map[string]bool{}, lives: map[string]*life{},
+		revoked: map[string]bool{}, asked: map[uint64]bool{},
+		transitions: tally{of: map[string]float64{}}, transitionFailures: tally{of: map[string]float64{}},
 	}
 	w.file = credential.NewFile(filepath.Join(w.link, "credentials.json"))
-	w.log = slog.New(lineHandler{slog.NewTextHandler(&w.lines, nil), w})
+	w.log = slog.New(lineHandler{slog.NewJSONHandler(&w.lines, nil), w})
 	if err := os.Mkdir(w.disk, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +124,20 @@ func (h lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
+func (h lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return lineHandler{h.Handler.WithAttrs(attrs), h.w}
+}
+
+// tally counts per value of the one label, which go-kit's generic counter does not.
+// Only Run's goroutine counts.
+type tally struct {
+	of    map[string]float64
+	value string
+}
+
+func (t tally) With(label ...string) metrics.Counter { return tally{t.of, label[1]} }
+func (t tally) Add(delta float64)                    { t.of[t.value] += delta }
+
 func (w *world) mount()   { _ = os.Symlink(w.disk, w.link) }
 func (w *world) unmount() { _ = os.Remove(w.link) }
 
@@ -127,6 +148,9 @@ func (w *world) start() {
 	_, err := w.read()
 	w.mu.Lock()
 	w.proved, w.serving, w.dieIn, w.published = map[string]bool{}, "", 0, w.published && err == nil
+	if err != nil {
+		clear(w.revoked) // nobody can know any more
+	}
 	for user, l := range w.lives {
 		switch {
 		case err == nil:
@@ -141,16 +165,16 @@ func (w *world) start() {
 	}
 	w.mu.Unlock()
 	rot := credential.New(w.cfg, w, w, w.file, w.changed, w.log, credential.Metrics{
-		Rotations: w.rotations, Failures: w.failures, Transitions: discard.NewCounter(), TransitionFailures: discard.NewCounter(),
+		Rotations: w.rotations, Failures: w.failures, Transitions: w.transitions, TransitionFailures: w.transitionFailures,
 	})
 	rot.WithoutJitter()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	alive, died := context.WithCancel(context.Background())
 	w.mu.Lock()
-	w.rot, w.stopRun, w.done = rot, cancel, done
+	w.rot, w.stopRun, w.done, w.alive, w.rotation = rot, cancel, alive.Done(), alive, nil
 	w.mu.Unlock()
 	go func() {
-		defer close(done)
+		defer died()
 		_ = rot.Run(ctx)
 	}()
 	synctest.Wait()

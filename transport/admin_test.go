@@ -1,0 +1,334 @@
+package transport_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// operator notes what it is asked, and does what the test says.
+type operator struct {
+	asked chan string
+	do    func(ctx context.Context, report func(service.Step)) error
+}
+
+func (o operator) Rotate(ctx context.Context, by string, report func(service.Step)) error {
+	o.asked <- "rotate by " + by
+	return o.do(ctx, report)
+}
+
+func (o operator) Revoke(ctx context.Context, r service.RevokeRequest, by string, report func(service.Step)) error {
+	o.asked <- fmt.Sprintf("revoke %+v by %s", r, by)
+	return o.do(ctx, report)
+}
+
+// admin serves o on a socket that everybody may write.
+func admin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
+	t.Helper()
+	socket = listen(t, func(l net.Listener) {
+		o = operator{make(chan string, 1), do}
+		s := &http.Server{Handler: transport.NewAdminHandler(o), ConnContext: transport.AdminConnContext}
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(func() { _ = s.Close() })
+	})
+	return socket, o
+}
+
+func listen(t *testing.T, serve func(net.Listener)) (socket string) {
+	t.Helper()
+	dir := t.TempDir()
+	socket = filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	for path, mode := range map[string]os.FileMode{socket: 0o777, dir: 0o755, filepath.Dir(dir): 0o755} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serve(l)
+	return socket
+}
+
+// post sends a request as the user that the connection was made by.
+func post(t *testing.T, c net.Conn, method, path, body string) (code int, reply string) {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: turnwarden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(b)
+}
+
+func dial(t *testing.T, socket string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// dialAs connects as another user. The kernel notes who has called connect(2), so that
+// one thread changes its effective user for that call.
+func dialAs(t *testing.T, uid uintptr, socket string) net.Conn {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		realtest.Missing(t, "only root can become another user")
+	}
+	const same = ^uintptr(0)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, uid, same); errno != 0 {
+		t.Fatal(errno)
+	}
+	c, err := net.Dial("unix", socket)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, 0, same); errno != 0 {
+		panic(errno) // not one more test as that user
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestAdminPeer(t *testing.T) {
+	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
+	for _, path := range []string{"/v1/rotate", "/v1/revoke"} {
+		code, reply := post(t, dialAs(t, 65534, socket), "POST", path, `{"All":true}`)
+		if code != http.StatusForbidden || strings.TrimSpace(reply) != "only root and the user of turnwarden may use the admin socket" {
+			t.Errorf("%s as nobody: %d %s", path, code, reply)
+		}
+		if len(o.asked) > 0 {
+			t.Fatalf("%s as nobody was done: %s", path, <-o.asked)
+		}
+		code, reply = post(t, dial(t, socket), "POST", path, `{"All":true}`)
+		if code != http.StatusOK || !strings.Contains(reply, `"done":true`) {
+			t.Errorf("%s: %d %s", path, code, reply)
+		}
+		if asked, by := <-o.asked, fmt.Sprintf("by uid %d", os.Geteuid()); !strings.HasSuffix(asked, by) {
+			t.Errorf("%s: asked to %s, want %s", path, asked, by)
+		}
+	}
+
+	// Without the kernel's word there is none: on TCP, and without ConnContext.
+	response, body := ask(t, serve(t, transport.NewAdminHandler(o)), "POST", "/v1/rotate", nil)
+	if response.StatusCode != http.StatusForbidden || len(o.asked) > 0 {
+		t.Errorf("over TCP: %d %s", response.StatusCode, body)
+	}
+}
+
+func TestAdminRequests(t *testing.T) {
+	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
+	root := fmt.Sprintf("by uid %d", os.Geteuid())
+	for name, c := range map[string]struct {
+		method, path, body string
+		code               int
+		reply              string // part of it
+		asked              string // "" = nothing
+	}{
+		"rotate":                {"POST", "/v1/rotate", "{}", 200, `"done":true`, "rotate " + root},
+		"revoke":                {"POST", "/v1/revoke", `{"Generation":3,"KeepCalls":true}`, 200, `"done":true`, "revoke {Generation:3 All:false User: KeepCalls:true Wait:false} " + root},
+		"an unknown field":      {"POST", "/v1/revoke", `{"All":true,"Force":true}`, 200, `read the request: json: unknown field \"Force\"`, ""},
+		"a wrong type":          {"POST", "/v1/revoke", `{"Generation":"all"}`, 200, "read the request: json: cannot unmarshal string", ""},
+		"a negative number":     {"POST", "/v1/revoke", `{"Generation":-1}`, 200, "read the request: json: cannot unmarshal number", ""},
+		"nothing":               {"POST", "/v1/revoke", "", 200, "read the request: EOF", ""},
+		"half of it":            {"POST", "/v1/revoke", `{"All":true`, 200, "read the request: unexpected EOF", ""},
+		"too much":              {"POST", "/v1/revoke", `{"User":"` + strings.Repeat("a", 4<<10) + `"}`, 200, "read the request: http: request body too large", ""},
+		"too much before":       {"POST", "/v1/revoke", strings.Repeat(" ", 4<<10) + `{"All":true}`, 200, "read the request: http: request body too large", ""},
+		"another method":        {"GET", "/v1/revoke", "", 405, "Method Not Allowed", ""},
+		"another path":          {"POST", "/v1/status", "{}", 404, "not found", ""},
+		"the path of the pages": {"GET", "/metrics", "", 404, "not found", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, reply := post(t, dial(t, socket), c.method, c.path, c.body)
+			if code != c.code || !strings.Contains(reply, c.reply) || strings.Count(strings.TrimSpace(reply), "\n") > 0 {
+				t.Errorf("got %d %s\nwant %d %s", code, reply, c.code, c.reply)
+			}
+			asked := ""
+			if len(o.asked) > 0 {
+				asked = <-o.asked
+			}
+			if asked != c.asked {
+				t.Errorf("asked to %q, want %q", asked, c.asked)
+			}
+		})
+	}
+}
+
+// TestAdminStreams shows that a step can be read while the next is under way.
+func TestAdminStreams(t *testing.T) {
+	read := make(chan struct{})
+	socket, o := admin(t, func(_ context.Context, report func(service.Step)) error {
+		report(service.Step{Name: "delete", Detail: "generation 1", Took: 1500 * time.Millisecond})
+		<-read
+		report(service.Step{Name: "refused", Detail: "<generation> 1", Err: errors.New("generation 1 is still accepted")})
+		<-read
+		return errors.New("calls are left")
+	})
+	want := []transport.AdminStep{
+		{Step: "delete", Detail: "generation 1", Seconds: 1.5},
+		{Step: "refused", Detail: "<generation> 1", Error: "generation 1 is still accepted"},
+	}
+	var got []transport.AdminStep
+	err := transport.NewAdminClient(socket).Revoke(t.Context(), service.RevokeRequest{User: "tw-0123456789-alice", Wait: true}, func(s transport.AdminStep) {
+		got = append(got, s)
+		read <- struct{}{}
+	})
+	if err == nil || err.Error() != "calls are left" {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if asked := <-o.asked; !strings.Contains(asked, "User:tw-0123456789-alice KeepCalls:false Wait:true") {
+		t.Errorf("asked to %s", asked)
+	}
+}
+
+// TestAdminClientGone: an operation is not tied to the wait of the one who asked.
+func TestAdminClientGone(t *testing.T) {
+	ended := make(chan struct{})
+	socket, _ := admin(t, func(ctx context.Context, report func(service.Step)) error {
+		report(service.Step{Name: "delete"})
+		<-ctx.Done()
+		report(service.Step{Name: "after"})
+		close(ended)
+		return nil
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	err := transport.NewAdminClient(socket).Revoke(ctx, service.RevokeRequest{All: true}, func(transport.AdminStep) { hangUp() })
+	if err == nil || !strings.Contains(err.Error(), "context canceled") {
+		t.Errorf("got %v", err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the operation does not see that nobody waits")
+	}
+}
+
+// TestAdminClientErrors: whatever is at the other end, the operator reads one line.
+func TestAdminClientErrors(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stale := filepath.Join(dir, "stale")
+	l, err := net.Listen("unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	// says answers every request with the same bytes, and hangs up.
+	says := func(answer string) string {
+		return listen(t, func(l net.Listener) {
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = http.ReadRequest(bufio.NewReader(c))
+					_, _ = io.WriteString(c, answer)
+					_ = c.Close()
+				}
+			}()
+		})
+	}
+	const ok, hint = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "; is turnwarden running, and is this its admin.socket?"
+	for name, c := range map[string]struct{ socket, want string }{
+		"no socket":         {filepath.Join(dir, "none"), "none: connect: no such file or directory" + hint},
+		"a stale one":       {stale, "connect: connection refused" + hint},
+		"a file":            {file, "connect: connection refused" + hint},
+		"a directory":       {dir, "connect: connection refused" + hint},
+		"a long path":       {filepath.Join(dir, strings.Repeat("x", 200)), "connect: invalid argument" + hint},
+		"hung up":           {says(""), "ask turnwarden: EOF"},
+		"another protocol":  {says("220 mail\r\n250 ok\r\n"), "ask turnwarden: net/http: HTTP/1.x transport connection broken: malformed HTTP"},
+		"another service":   {says("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\noops\n"), "turnwarden says 404 Not Found: oops"},
+		"forbidden":         {says("HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nonly root\n"), "turnwarden says 403 Forbidden: only root"},
+		"cut off":           {says(ok + `{"step":"delete","seconds":0}` + "\n"), "the answer ended early; turnwarden's log says what was done: unexpected EOF"},
+		"cut off in a line": {says(ok + `{"step":"de`), "the answer ended early; turnwarden's log says what was done: unexpected EOF"},
+		"no outcome":        {says("HTTP/1.0 200 OK\r\n\r\n" + `{"step":"delete","seconds":0}`), "the answer ended early; turnwarden's log says what was done: EOF"},
+		"not JSON":          {says("HTTP/1.0 200 OK\r\n\r\n<html>"), "the answer ended early; turnwarden's log says what was done: invalid character '<' looking for beginning of value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := transport.NewAdminClient(c.socket)
+			for _, ask := range []func(context.Context, func(transport.AdminStep)) error{
+				client.Rotate,
+				func(ctx context.Context, report func(transport.AdminStep)) error {
+					return client.Revoke(ctx, service.RevokeRequest{All: true}, report)
+				},
+			} {
+				err := ask(t.Context(), func(transport.AdminStep) {})
+				if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("got %v\nwant %s", err, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestAdminReplyHoldsNoSecret has a real node rotate and revoke.
+func TestAdminReplyHoldsNoSecret(t *testing.T) {
+	node := mintingNode(t, "")
+	socket := listen(t, func(l net.Listener) {
+		s := &http.Server{Handler: transport.NewAdminHandler(node), ConnContext: transport.AdminConnContext}
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(func() { _ = s.Close() })
+	})
+	for _, request := range []struct{ path, body string }{
+		{"/v1/rotate", "{}"}, {"/v1/revoke", `{"All":true,"KeepCalls":true}`}, {"/v1/revoke", `{"User":"nobody"}`},
+	} {
+		before, err := node.Credential(t.Context(), service.CredentialRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, reply := post(t, dial(t, socket), "POST", request.path, request.body)
+		after, err := node.Credential(t.Context(), service.CredentialRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(reply) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("not JSON: %s", line)
+			}
+		}
+		if strings.Contains(reply, before.Password.Reveal()) || strings.Contains(reply, after.Password.Reveal()) || !strings.Contains(reply, `"done":true`) {
+			t.Errorf("%s: %s", request.path, reply)
+		}
+	}
+}
