@@ -91,6 +91,8 @@ registry:
   zookeeper: ["$ip:2181"]
 api:
   listen: $ip:13478
+admin:
+  socket: $dir/admin.sock
 EOF
 echo "starting turnwarden with coturn on $ip:3478"
 start turnwarden bin/turnwarden run --config.file="$dir/turnwarden.yml" --web.listen-address="$ip:13479"
@@ -141,6 +143,8 @@ look at
   $dir/turnwarden.log
 
 try
+  bin/turnwarden rotate --socket=$dir/admin.sock
+  bin/turnwarden revoke --socket=$dir/admin.sock --all
   kill -9 \$(pgrep -f $dir/state/turnserver.conf)   # coturn is back at once, and /metrics counts it
 EOF
 
