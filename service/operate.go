@@ -65,8 +65,9 @@ func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string
 		if r.KeepCalls {
 			return nil, errors.New("nothing to do: in secret mode only the calls of a user can be ended; revoke the generation, or do not keep calls")
 		}
-		report(Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + r.User + "'s own credential works until its expiry"})
-		return func(username string) bool { return strings.HasSuffix(username, ":"+r.User) }, nil
+		user := r.User[strings.IndexByte(r.User, ':')+1:] // also where the whole username is given
+		report(Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + user + "'s own credential works until its expiry"})
+		return func(username string) bool { return strings.HasSuffix(username, ":"+user) }, nil
 	}
 	id := r.Generation
 	if r.User != "" {

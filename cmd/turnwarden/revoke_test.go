@@ -360,13 +360,21 @@ func TestSecretMode(t *testing.T) {
 	if now := h.metric(t, "turnwarden_credential_rotations_total"); now == first {
 		t.Error("the secret was not rotated meanwhile")
 	}
-	call := dialCall(t, h.addr().String(), mustFetch(t, h.rest()+"/turncredential?userid=carol#"))
+	carol := mustFetch(t, h.rest()+"/turncredential?userid=carol#")
+	call := dialCall(t, h.addr().String(), carol)
 	stays := dialCall(t, h.addr().String(), mustFetch(t, h.rest()+"/turncredential?userid=dave#"))
 	if out, code := h.ask(t, "revoke", "--user=carol"); code != 0 || !strings.Contains(out, "1 ended") {
 		t.Errorf("revoke --user: %d\n%s", code, out)
 	}
 	if call.refresh(t) == 0 {
 		t.Error("carol's call goes on")
+	}
+	again := dialCall(t, h.addr().String(), carol)
+	if out, code := h.ask(t, "revoke", "--user="+carol.UserID); code != 0 || !strings.Contains(out, "1 ended") {
+		t.Errorf("revoke --user with the whole username: %d\n%s", code, out)
+	}
+	if again.refresh(t) == 0 {
+		t.Error("carol's second call goes on")
 	}
 	if code := stays.refresh(t); code != 0 {
 		t.Errorf("dave's call: %d", code)
