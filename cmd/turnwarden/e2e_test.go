@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -34,6 +36,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	var mu sync.Mutex
 	valid := map[string]seed{}
 	seen := map[string]bool{}
+	var short []time.Duration // what was left of credentials that had less than lifetime - rotate_every
 	allocations := 0
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
@@ -79,11 +82,9 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Less than lifetime - rotate_every is left only where a rotation took longer
-		// than it may, as on a machine that stands still; the rule itself is tested
-		// with a clock of its own in package credential.
-		if left := s.expires().Sub(asked); left < 2*time.Second-500*time.Millisecond {
-			t.Errorf("a credential was handed out with %v left, less than lifetime - rotate_every", left)
+		// It was handed out after it was asked for.
+		if left := s.expires().Sub(asked); left < 2*time.Second {
+			short = append(short, left)
 		}
 		mu.Lock()
 		seen[s.UserID] = true
@@ -109,6 +110,11 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	}
 	if got := h.metric(t, "turnwarden_credential_rotation_failures_total"); got != "0" {
 		t.Errorf("%s rotations failed", got)
+	}
+	// The promise holds while rotations keep in time: only a step that took longer than
+	// the 200 ms between the publication and its limit excuses a shorter rest.
+	if slowest := h.slowestTransition(t); len(short) > 0 && slowest < 200*time.Millisecond {
+		t.Errorf("credentials were handed out with %v left, less than lifetime - rotate_every, though no step took more than %v", short, slowest)
 	}
 	realtest.Eventually(t, 10*time.Second, func() error {
 		users, err := exec.Command("sqlite3", "-readonly", h.dir+"/turndb", "select count(*) from turnusers_lt").Output()
@@ -225,4 +231,25 @@ func holdAllocation(t *testing.T, server netip.AddrPort, s seed) (hangUp func())
 	})
 	t.Cleanup(end)
 	return end
+}
+
+// slowestTransition is the longest that a step of a credential took, by the log.
+func (h *host) slowestTransition(t *testing.T) (slowest time.Duration) {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := regexp.MustCompile(`msg="credential transition".* duration=(\S+)`).FindAllStringSubmatch(string(log), -1)
+	if len(steps) < 20 {
+		t.Fatalf("%d steps in the log", len(steps))
+	}
+	for _, m := range steps {
+		d, err := time.ParseDuration(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		slowest = max(slowest, d)
+	}
+	return slowest
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,18 +164,76 @@ func TestUnreadableForTheChild(t *testing.T) {
 	if os.Geteuid() != 0 {
 		realtest.Missing(t, "only root can run the child as another user")
 	}
-	h := newHost(t, options{set: map[string]string{"coturn.user": "nobody"}})
-	if err := os.Chmod(h.dir, 0o700); err != nil {
+	db := openDir(t)
+	h := newHost(t, options{
+		without: "userdb", conf: []string{"userdb=" + filepath.Join(db, "turndb")},
+		set: map[string]string{"coturn.user": "nobody"}, // who may not enter the state directory
+	})
+	h.start(t)
+	realtest.Eventually(t, 20*time.Second, func() error {
+		_, body, err := h.get("/-/ready")
+		if err == nil && !strings.Contains(body, "unreadable for uid 65534") {
+			err = fmt.Errorf("ready says %q", body)
+		}
+		return err
+	})
+	if pid := h.child(t); pid != 0 {
+		t.Errorf("turnserver runs all the same, pid %d", pid)
+	}
+	if got := h.metric(t, "turnwarden_child_log_lines_total"); got != "0" {
+		t.Errorf("turnserver was started and wrote %s lines", got)
+	}
+}
+
+// openDir is a directory that every user may write, whose parents all may enter.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "turnwarden-test")
+	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0], h.args()...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	out, _ := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code != 2 {
-		t.Errorf("exit code %d, want 2:\n%s", code, out)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
 	}
+	return dir
+}
+
+// TestUnreadableConf: a turnserver.conf that turnwarden itself may not read is refused.
+func TestUnreadableConf(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		realtest.Missing(t, "only root can run turnwarden as another user")
+	}
+	dir := openDir(t)
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "turnwarden")
+	for path, file := range map[string]struct {
+		data string
+		mode os.FileMode
+	}{
+		program:                               {string(self), 0o755},
+		filepath.Join(dir, "turnwarden.yml"):  {"coturn: {config_file: " + dir + "/turnserver.conf}\n", 0o644},
+		filepath.Join(dir, "turnserver.conf"): {"lt-cred-mech\nrealm=a\n", 0o600},
+	} {
+		if err := os.WriteFile(path, []byte(file.data), file.mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program, "check-config", "--config.file="+filepath.Join(dir, "turnwarden.yml"))
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 2 || strings.Contains(text, "\n") ||
+		!strings.Contains(text, "turnserver.conf") || !strings.Contains(text, "65534") {
+		t.Errorf("%v: %s", err, text)
+	}
+	t.Log(text)
 }
 
 // TestChildAsAnotherUser: root runs the child as coturn.user, on a port below 1024
@@ -184,14 +243,7 @@ func TestChildAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		realtest.Missing(t, "only root can run the child as another user")
 	}
-	dir, err := os.MkdirTemp("", "turnwarden-test") // whose parents everybody may enter
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	dir := openDir(t)
 	h := newHost(t, options{
 		without: "userdb", conf: []string{"userdb=" + dir + "/turndb", "listening-port=443"},
 		set: map[string]string{"coturn.user": "nobody", "credentials.state_dir": dir + "/state"},
