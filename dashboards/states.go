@@ -11,7 +11,7 @@ type state struct{ name, color string }
 
 func nodeStates() []state {
 	return []state{
-		{"up", "green"}, {"warming", "blue"}, {"full", "yellow"}, {"draining", "purple"}, {"down", "red"}, {"foreign_server", "dark-red"},
+		{"up", "green"}, {"warming", "blue"}, {"full", "yellow"}, {"draining", "purple"}, {"maintenance", "super-light-purple"}, {"down", "red"}, {"foreign_server", "dark-red"},
 	}
 }
 

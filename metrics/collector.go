@@ -70,7 +70,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter(ch)
 	reasons := service.Readiness(s)
 	e.bool(ready, service.Ready(reasons))
-	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateForeignServer)
+	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance, service.StateForeignServer)
 	e.bool(draining, s.Draining)
 	e.child(s)
 	e.probe(s)

@@ -54,6 +54,7 @@ type Parts struct {
 	Registrar   *registry.Registrar
 	Log         *ChildLog
 	Sweeper     *Sweeper
+	Maintenance *Maintenance
 }
 
 // Node joins the parts of one host.
@@ -101,7 +102,7 @@ func (n *Node) Status() Status {
 		At: time.Now(), Node: n.facts.Node, RotateEvery: n.facts.RotateEvery,
 		Child: n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), Sessions: n.parts.Log.Sessions(),
-		Draining: n.draining.Load(), Stopping: n.stopping.Load(),
+		Draining: n.draining.Load(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
 	}
 	if n.parts.Registrar != nil {
 		r := n.parts.Registrar.Status()
@@ -150,7 +151,7 @@ func (n *Node) publish() {
 func (n *Node) Publication() registry.Publication {
 	s := n.Status()
 	reasons := Readiness(s)
-	if Ready(reasons) {
+	if Serves(reasons) {
 		n.present.Store(true)
 	}
 	r := directory.Record{

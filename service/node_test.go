@@ -59,6 +59,13 @@ func (u users) List(context.Context) ([]string, error) {
 	return slices.Collect(maps.Keys(u.names)), nil
 }
 
+var (
+	discardCounter     = discard.NewCounter()
+	discardCredentials = credential.Metrics{
+		Rotations: discardCounter, Failures: discardCounter, Transitions: discardCounter, TransitionFailures: discardCounter,
+	}
+)
+
 // idle is a gigabit interface without traffic.
 type idle struct{}
 

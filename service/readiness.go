@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
@@ -13,14 +14,16 @@ const (
 	StateFull          = "full"           // 486 or 508
 	StateDown          = "down"           // it does not serve
 	StateDraining      = "draining"       // it is about to stop
+	StateMaintenance   = "maintenance"    // an operator says so
 	StateForeignServer = "foreign_server" // somebody else has its port
 )
 
 // A Reason is one thing that keeps a node from being listed.
 type Reason struct {
-	State string // what the record says if this is the first reason
-	Ready bool   // the node serves all the same: /-/ready stays 200
-	Text  string
+	State   string // what the record says if this is the first reason
+	Ready   bool   // the node serves all the same: /-/ready stays 200
+	Planned bool   // an operator wants it so
+	Text    string
 }
 
 // Readiness is the one rule that lists or unlists a node. It returns every
@@ -30,11 +33,17 @@ func Readiness(s Status) []Reason {
 	add := func(state, format string, args ...any) {
 		reasons = append(reasons, Reason{State: state, Text: fmt.Sprintf(format, args...)})
 	}
+	plan := func(state, text string) {
+		reasons = append(reasons, Reason{State: state, Planned: true, Text: text})
+	}
 	switch {
 	case s.Stopping:
-		add(StateDraining, "stopping")
+		plan(StateDraining, "stopping")
 	case s.Draining:
-		add(StateDraining, "draining")
+		plan(StateDraining, "draining")
+	}
+	if !s.Maintenance.IsZero() {
+		plan(StateMaintenance, "maintenance: since "+s.Maintenance.Format(time.RFC3339)+", until turnwarden maintenance off")
 	}
 	if s.Probe.Foreign != "" {
 		add(StateForeignServer, "foreign_server: %s", s.Probe.Foreign)
@@ -61,17 +70,17 @@ func Readiness(s Status) []Reason {
 		add(StateDown, "%s", text)
 	}
 	if s.Probe.Full {
-		reasons = append(reasons, Reason{StateFull, true, fmt.Sprintf("full: the TURN server answers %d to an Allocate", s.Probe.FullCode)})
+		reasons = append(reasons, Reason{State: StateFull, Ready: true, Text: fmt.Sprintf("full: the TURN server answers %d to an Allocate", s.Probe.FullCode)})
 	}
 	if !s.Traffic.Ready {
-		reasons = append(reasons, Reason{StateWarming, true, "traffic: not measured yet"})
+		reasons = append(reasons, Reason{State: StateWarming, Ready: true, Text: "traffic: not measured yet"})
 	}
 	if s.Traffic.Stale(s.At) {
 		text := "traffic: no sample for three intervals"
 		if s.Traffic.Err != "" {
 			text += ": " + s.Traffic.Err
 		}
-		reasons = append(reasons, Reason{StateWarming, true, text})
+		reasons = append(reasons, Reason{State: StateWarming, Ready: true, Text: text})
 	}
 	return reasons
 }
@@ -84,8 +93,19 @@ func State(reasons []Reason) string {
 	return reasons[0].State
 }
 
-// Ready says whether the node serves: child, probe and credential are good and
-// it is not about to stop. Where it is registered is another matter.
+// Serves says whether the node would serve whoever came: child, probe and credential
+// are good. Whether an operator wants it to is another matter.
+func Serves(reasons []Reason) bool {
+	for _, r := range reasons {
+		if !r.Ready && !r.Planned {
+			return false
+		}
+	}
+	return true
+}
+
+// Ready says whether the node serves and nobody wants it not to. Where it is
+// registered is another matter.
 func Ready(reasons []Reason) bool {
 	for _, r := range reasons {
 		if !r.Ready {

@@ -39,6 +39,16 @@ func TestReadiness(t *testing.T) {
 		"up":       {func(*service.Status) {}, service.StateUp, true, nil},
 		"draining": {func(s *service.Status) { s.Draining = true }, service.StateDraining, false, []string{"draining"}},
 		"stopping": {func(s *service.Status) { s.Draining, s.Stopping = true, true }, service.StateDraining, false, []string{"stopping"}},
+		"in maintenance": {
+			func(s *service.Status) { s.Maintenance = time.Unix(0, 0).UTC() }, service.StateMaintenance, false,
+			[]string{"maintenance: since 1970-01-01T00:00:00Z, until turnwarden maintenance off"},
+		},
+		"drained for maintenance, the child down": {
+			func(s *service.Status) {
+				s.Draining, s.Maintenance, s.Child = true, time.Unix(0, 0).UTC(), supervisor.Child{State: supervisor.Stopped}
+			}, service.StateDraining, false,
+			[]string{"draining", "maintenance: since 1970-01-01T00:00:00Z, until turnwarden maintenance off", "child: stopped"},
+		},
 		"foreign server": {
 			func(s *service.Status) { s.Probe.Foreign = "turnserver 4711 has port 3478" }, service.StateForeignServer, false,
 			[]string{"foreign_server: turnserver 4711 has port 3478"},
@@ -144,6 +154,12 @@ func TestReadiness(t *testing.T) {
 			}
 			if state, ready := service.State(reasons), service.Ready(reasons); state != c.state || ready != c.ready {
 				t.Errorf("got %s, ready %t; want %s, ready %t", state, ready, c.state, c.ready)
+			}
+			// What an operator wants says nothing about the server.
+			status.Draining, status.Stopping, status.Maintenance = true, true, time.Now()
+			planned := service.Readiness(status)
+			if service.Ready(planned) || service.Serves(planned) != service.Serves(reasons) {
+				t.Errorf("with every plan: ready %t, serves %t", service.Ready(planned), service.Serves(planned))
 			}
 		})
 	}

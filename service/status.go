@@ -24,4 +24,5 @@ type Status struct {
 	Registry    *registry.Status // nil = standalone
 	Draining    bool
 	Stopping    bool
+	Maintenance time.Time // since when; zero = not
 }

@@ -19,13 +19,15 @@ import (
 type Operator interface {
 	Rotate(ctx context.Context, by string, report func(service.Step)) error
 	Revoke(ctx context.Context, r service.RevokeRequest, by string, report func(service.Step)) error
+	Maintenance(ctx context.Context, on bool, by string, report func(service.Step)) error
 }
 
 // The routes of the admin socket, POST each. The reply is a stream of AdminStep, one
 // JSON object a line, of which the last has Done set.
 const (
-	adminRotate = "/v1/rotate"
-	adminRevoke = "/v1/revoke"
+	adminRotate      = "/v1/rotate"
+	adminRevoke      = "/v1/revoke"
+	adminMaintenance = "/v1/maintenance"
 )
 
 // AdminStep is one line of a reply.
@@ -69,23 +71,20 @@ func peerOf(c net.Conn) (*unix.Ucred, error) {
 // NewAdminHandler serves the admin socket to root and to our own user.
 func NewAdminHandler(o Operator) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+adminRotate, stream(func(r *http.Request, by string, report func(service.Step)) error {
-		return o.Rotate(r.Context(), by, report)
+	mux.Handle("POST "+adminRotate, stream(func(ctx context.Context, _ struct{}, by string, report func(service.Step)) error {
+		return o.Rotate(ctx, by, report)
 	}))
-	mux.Handle("POST "+adminRevoke, stream(func(r *http.Request, by string, report func(service.Step)) error {
-		var req service.RevokeRequest
-		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 4<<10))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&req); err != nil {
-			return fmt.Errorf("read the request: %w", err)
-		}
-		return o.Revoke(r.Context(), req, by, report)
+	mux.Handle("POST "+adminRevoke, stream(o.Revoke))
+	mux.Handle("POST "+adminMaintenance, stream(func(ctx context.Context, r maintenanceRequest, by string, report func(service.Step)) error {
+		return o.Maintenance(ctx, r.On, by, report)
 	}))
 	return mux
 }
 
-// stream writes each step as it is done, for an operator who waits for it.
-func stream(f func(r *http.Request, by string, report func(service.Step)) error) http.Handler {
+type maintenanceRequest struct{ On bool }
+
+// stream takes a request and writes each step as it is done, for an operator who waits for it.
+func stream[Req any](f func(ctx context.Context, r Req, by string, report func(service.Step)) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, ok := r.Context().Value(peerKey{}).(*unix.Ucred)
 		if !ok || peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
@@ -99,9 +98,17 @@ func stream(f func(r *http.Request, by string, report func(service.Step)) error)
 			_ = enc.Encode(s) // who has hung up is not told the rest; what was asked goes on
 			_ = flush.Flush()
 		}
-		err := f(r, fmt.Sprintf("uid %d", peer.Uid), func(s service.Step) {
-			write(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err)})
-		})
+		var req Req
+		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 4<<10))
+		dec.DisallowUnknownFields()
+		err := dec.Decode(&req)
+		if err != nil {
+			err = fmt.Errorf("read the request: %w", err)
+		} else {
+			err = f(r.Context(), req, fmt.Sprintf("uid %d", peer.Uid), func(s service.Step) {
+				write(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err)})
+			})
+		}
 		write(AdminStep{Done: true, Error: text(err)})
 	})
 }

@@ -40,6 +40,11 @@ func (o operator) Revoke(ctx context.Context, r service.RevokeRequest, by string
 	return o.do(ctx, report)
 }
 
+func (o operator) Maintenance(ctx context.Context, on bool, by string, report func(service.Step)) error {
+	o.asked <- fmt.Sprintf("maintenance %v by %s", on, by)
+	return o.do(ctx, report)
+}
+
 // admin serves o on a socket that everybody may write.
 func admin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
 	t.Helper()
@@ -125,15 +130,15 @@ func dialAs(t *testing.T, uid uintptr, socket string) net.Conn {
 
 func TestAdminPeer(t *testing.T) {
 	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
-	for _, path := range []string{"/v1/rotate", "/v1/revoke"} {
-		code, reply := post(t, dialAs(t, 65534, socket), "POST", path, `{"All":true}`)
+	for path, body := range map[string]string{"/v1/rotate": "{}", "/v1/revoke": `{"All":true}`, "/v1/maintenance": `{"On":true}`} {
+		code, reply := post(t, dialAs(t, 65534, socket), "POST", path, body)
 		if code != http.StatusForbidden || strings.TrimSpace(reply) != "only root and the user of turnwarden may use the admin socket" {
 			t.Errorf("%s as nobody: %d %s", path, code, reply)
 		}
 		if len(o.asked) > 0 {
 			t.Fatalf("%s as nobody was done: %s", path, <-o.asked)
 		}
-		code, reply = post(t, dial(t, socket), "POST", path, `{"All":true}`)
+		code, reply = post(t, dial(t, socket), "POST", path, body)
 		if code != http.StatusOK || !strings.Contains(reply, `"done":true`) {
 			t.Errorf("%s: %d %s", path, code, reply)
 		}
@@ -160,6 +165,7 @@ func TestAdminRequests(t *testing.T) {
 	}{
 		"rotate":                {"POST", "/v1/rotate", "{}", 200, `"done":true`, "rotate " + root},
 		"revoke":                {"POST", "/v1/revoke", `{"Generation":3,"KeepCalls":true}`, 200, `"done":true`, "revoke {Generation:3 All:false User: KeepCalls:true Wait:false} " + root},
+		"maintenance":           {"POST", "/v1/maintenance", `{"On":true}`, 200, `"done":true`, "maintenance true " + root},
 		"an unknown field":      {"POST", "/v1/revoke", `{"All":true,"Force":true}`, 200, `read the request: json: unknown field \"Force\"`, ""},
 		"a wrong type":          {"POST", "/v1/revoke", `{"Generation":"all"}`, 200, "read the request: json: cannot unmarshal string", ""},
 		"a negative number":     {"POST", "/v1/revoke", `{"Generation":-1}`, 200, "read the request: json: cannot unmarshal number", ""},

@@ -39,6 +39,11 @@ func (c *AdminClient) Revoke(ctx context.Context, r service.RevokeRequest, repor
 	return c.post(ctx, adminRevoke, r, report)
 }
 
+// Maintenance takes the node out of the list, or ends that.
+func (c *AdminClient) Maintenance(ctx context.Context, on bool, report func(AdminStep)) error {
+	return c.post(ctx, adminMaintenance, maintenanceRequest{on}, report)
+}
+
 func (c *AdminClient) post(ctx context.Context, path string, request any, report func(AdminStep)) error {
 	body, err := json.Marshal(request)
 	if err != nil {

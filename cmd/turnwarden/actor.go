@@ -40,6 +40,20 @@ func newSignals(incoming <-chan os.Signal, reset func()) *signals {
 	return &signals{incoming: incoming, reset: reset, hurry: make(chan struct{})}
 }
 
+// interrupt returns a context that the first signal ends, for commands that wait for
+// another process.
+func (s *signals) interrupt() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-s.incoming:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // run returns at the first signal, and leaves a goroutine that waits for the
 // second until done is closed.
 func (s *signals) run(ctx context.Context, done <-chan struct{}) error {

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/dashboards"
-	"github.com/turnwarden/turnwarden/service"
 )
 
 // Exit codes, as documented.
@@ -40,7 +39,6 @@ type flags struct {
 	telemetryPath string
 	log           *promslog.Config
 	socket        string
-	revoke        service.RevokeRequest
 	out           string
 	dashboards    dashboards.Options
 }
@@ -69,20 +67,12 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 	check := app.Command("check-config", "Check turnwarden.yml and the turnserver.conf it names; every mistake is printed.")
 	configFlag(check, &f)
 
-	rotateCmd := app.Command("rotate", "Publish a new credential now; the old one works until its expiry.")
-	socketFlag(rotateCmd, &f)
-	revokeCmd := app.Command("revoke", "Take compromised credentials out of use at once and end the calls made with them.")
-	socketFlag(revokeCmd, &f)
-	revokeCmd.Flag("generation", "Number of the compromised generation.").SetValue((*generation)(&f.revoke.Generation))
-	revokeCmd.Flag("all", "Every generation.").BoolVar(&f.revoke.All)
-	revokeCmd.Flag("user", "Username that is compromised; in secret mode, the id of a client.").StringVar(&f.revoke.User)
-	revokeCmd.Flag("keep-calls", "Leave running calls alone.").BoolVar(&f.revoke.KeepCalls)
-	revokeCmd.Flag("wait", "Return only after the last sweep, 65 s later, instead of after the first that finds nothing.").BoolVar(&f.revoke.Wait)
+	operator := operatorCommands(app, &f)
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, dashboards; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -98,12 +88,10 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 		err = runNode(f, promslog.New(f.log), s)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
-	case rotateCmd.FullCommand():
-		err = rotate(f, stdout)
-	case revokeCmd.FullCommand():
-		err = revoke(f, stdout)
 	case dashboardsCmd.FullCommand():
 		err = dashboards.Write(f.out, f.dashboards)
+	default:
+		err = operate(f, stdout, s, operator[name])
 	}
 	if err == nil {
 		return exitOK
@@ -117,10 +105,6 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 
 func configFlag(c *kingpin.CmdClause, f *flags) {
 	c.Flag("config.file", "Configuration file.").Default("turnwarden.yml").StringVar(&f.configFile)
-}
-
-func socketFlag(c *kingpin.CmdClause, f *flags) {
-	c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(defaultSocket).StringVar(&f.socket)
 }
 
 // refusal is an error found before anything was started.

@@ -43,7 +43,7 @@ func (n *notifier) run(ctx context.Context) error {
 		}
 		switch {
 		case ready:
-		case service.Ready(reasons):
+		case service.Serves(reasons): // in maintenance, too: systemd asks whether the start is over
 			ready = true
 			state += "\nREADY=1"
 		default:

@@ -2,24 +2,55 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
 )
 
-// operate runs a request on the admin socket and prints its steps as they are done.
-func operate(stdout io.Writer, request func(ctx context.Context, report func(transport.AdminStep)) error) error {
-	return request(context.Background(), func(s transport.AdminStep) {
+// A request asks a running turnwarden for something, over its admin socket.
+type request func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error
+
+// operatorCommands adds the commands that are requests, and returns these by name.
+func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
+	requests := map[string]request{}
+	add := func(name, help string) *kingpin.CmdClause {
+		c := app.Command(name, help)
+		c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(defaultSocket).StringVar(&f.socket)
+		return c
+	}
+	add("rotate", "Publish a new credential now; the old one works until its expiry.")
+	requests["rotate"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		return c.Rotate(ctx, report)
+	}
+	requests["revoke"] = revoke(add("revoke", "Take compromised credentials out of use at once and end the calls made with them."))
+	requests["maintenance"] = maintenance(add("maintenance", "Take the node out of the list while everything goes on running, over restarts too, or end that."))
+	return requests
+}
+
+// operate makes a request and prints its steps as they are done. A signal ends the
+// wait, and not what was asked.
+func operate(f flags, stdout io.Writer, s *signals, r request) error {
+	ctx, stop := s.interrupt()
+	defer stop()
+	err := r(ctx, transport.NewAdminClient(f.socket), func(s transport.AdminStep) {
 		outcome := "ok"
 		if s.Error != "" {
 			outcome = "FAILED: " + s.Error
 		}
 		took := time.Duration(s.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
-		fmt.Fprintf(stdout, "%-10s %-60s %10v  %s\n", s.Step, s.Detail, took, outcome)
+		fmt.Fprintf(stdout, "%-12s %-60s %10v  %s\n", s.Step, s.Detail, took, outcome)
 	})
+	if ctx.Err() != nil {
+		return errors.New("interrupted; what was asked goes on, and turnwarden's log says what was done")
+	}
+	return err
 }
 
 // generation is the number of one, as a flag.
@@ -36,21 +67,31 @@ func (g *generation) Set(s string) error {
 
 func (g *generation) String() string { return strconv.FormatUint(uint64(*g), 10) }
 
-func rotate(f flags, stdout io.Writer) error {
-	return operate(stdout, transport.NewAdminClient(f.socket).Rotate)
+func revoke(cmd *kingpin.CmdClause) request {
+	var r service.RevokeRequest
+	cmd.Flag("generation", "Number of the compromised generation.").SetValue((*generation)(&r.Generation))
+	cmd.Flag("all", "Every generation.").BoolVar(&r.All)
+	cmd.Flag("user", "Username that is compromised; in secret mode, the id of a client.").StringVar(&r.User)
+	cmd.Flag("keep-calls", "Leave running calls alone.").BoolVar(&r.KeepCalls)
+	cmd.Flag("wait", "Return only after the last sweep, 65 s later, instead of after the first that finds nothing.").BoolVar(&r.Wait)
+	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		named := 0
+		for _, given := range []bool{r.Generation != 0, r.All, r.User != ""} {
+			if given {
+				named++
+			}
+		}
+		if named != 1 {
+			return refuse(fmt.Errorf("revoke: found %d of --generation, --all and --user; accepted: exactly one", named))
+		}
+		return c.Revoke(ctx, r, report)
+	}
 }
 
-func revoke(f flags, stdout io.Writer) error {
-	named := 0
-	for _, given := range []bool{f.revoke.Generation != 0, f.revoke.All, f.revoke.User != ""} {
-		if given {
-			named++
-		}
+func maintenance(cmd *kingpin.CmdClause) request {
+	var word string
+	cmd.Arg("on|off", "Whether the node is in maintenance.").Required().EnumVar(&word, "on", "off")
+	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		return c.Maintenance(ctx, word == "on", report)
 	}
-	if named != 1 {
-		return refuse(fmt.Errorf("revoke: found %d of --generation, --all and --user; accepted: exactly one", named))
-	}
-	return operate(stdout, func(ctx context.Context, report func(transport.AdminStep)) error {
-		return transport.NewAdminClient(f.socket).Revoke(ctx, f.revoke, report)
-	})
 }

@@ -60,6 +60,9 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
 	}, part("node"))
 	parts := service.Parts{Log: service.NewChildLog(part("child"))}
+	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
+		return refuse(err)
+	}
 	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry),
 		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
 		node.ChildChanged, part("supervisor"), counts.Supervisor)
