@@ -1,0 +1,65 @@
+package fleet
+
+import (
+	"math"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+)
+
+// Candidate is one server as the picker sees it.
+type Candidate struct {
+	Node         string
+	Region, Zone string
+	Up           bool    // it serves, and its record is fresh
+	FreeMbps     float64 // negative where it carries more than its capacity; -Inf where it refuses further calls
+	CapacityMbps float64 // 0 = not known
+	Allocations  int
+	Seq          uint64 // another number means that the load was measured again
+
+	// Record is what the candidate was made from, for the caller: a pick refers to
+	// the view that it was picked from. The picker does not look at it.
+	Record *directory.Record
+}
+
+// What the state of a record may say of a server that could be picked; service has
+// all the words.
+const (
+	stateUp   = "up"
+	stateFull = "full"
+)
+
+// fastestMbps bounds what one record can claim, and with it how many of all picks
+// a broken or malicious one can draw to itself: no Ethernet is faster.
+const fastestMbps = 800_000
+
+// NewCandidate reads a record for the picker. A node without a state announces the
+// seed's two keys alone, and is up while it has free traffic.
+func NewCandidate(r *directory.Record, fresh bool) Candidate {
+	c := Candidate{
+		Node:         r.Node,
+		Region:       r.Region,
+		Zone:         r.Zone,
+		FreeMbps:     min(r.FreeTraffic, fastestMbps),
+		CapacityMbps: min(r.CapacityMbps, fastestMbps),
+		Allocations:  max(r.Allocations, 0),
+		Seq:          r.Seq,
+		Record:       r,
+	}
+	switch r.State {
+	case stateUp:
+		c.Up = fresh
+		if used := max(r.RxMbps, r.TxMbps); r.FreeTraffic == 0 && r.CapacityMbps > 0 {
+			// The record stops at zero; how far a server is beyond its capacity
+			// decides who is picked when all are.
+			c.FreeMbps = min(0, max(r.CapacityMbps-used, -fastestMbps))
+		}
+	case stateFull:
+		// It refuses nearly every call (486, 508), yet somebody may just have hung
+		// up: it is picked only when nobody else serves.
+		c.Up = fresh
+		c.FreeMbps = math.Inf(-1)
+	case "":
+		c.Up = fresh && r.FreeTraffic > 0
+	}
+	return c
+}

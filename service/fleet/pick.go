@@ -1,0 +1,174 @@
+package fleet
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+)
+
+// Algorithm names a rule that picks among the servers that have room.
+type Algorithm string
+
+const (
+	// TwoDraws draws two servers by lot, weighted by their headroom, and takes the
+	// one of which a greater part is left after what was sent there just now.
+	TwoDraws Algorithm = "two-draws"
+	// RoundRobin takes one after another: the seed's rule.
+	RoundRobin Algorithm = "round-robin"
+	// P2C draws two servers by lot, all alike, and takes the one with more Mbps left.
+	P2C Algorithm = "p2c"
+)
+
+// Rules say how to pick; the zero Algorithm is TwoDraws.
+type Rules struct {
+	Algorithm    Algorithm
+	Region, Zone string  // preferred where a Want names none
+	ReserveMbps  float64 // a server with less left has no room
+}
+
+// Want is what one client is to get.
+type Want struct {
+	N            int    // how many servers, all distinct; 0 means 1
+	Region, Zone string // preferred; a zone without a region is the zone of that name anywhere
+	// Avoid, unless nil, says of a node that it is picked only if there is no other.
+	Avoid func(node string) bool
+}
+
+// Picker picks among the candidates of the last view. It is safe for concurrent
+// use; a pick neither locks, allocates nor looks at every candidate.
+type Picker struct {
+	rules  Rules
+	random func() uint64 // safe for concurrent use
+
+	view  atomic.Pointer[view]
+	turns atomic.Uint64 // of round-robin
+
+	mu       sync.Mutex // serialises Update
+	accounts map[string]*account
+}
+
+// NewPicker returns a picker that has seen no server yet.
+func NewPicker(r Rules) *Picker {
+	p := &Picker{rules: r, random: rand.Uint64}
+	p.Update(nil)
+	return p
+}
+
+// Update replaces the view. The picker keeps the candidates, which must not change
+// any more, and what it sent to each of them since their load was measured. The
+// work is O(n): where many records change, gather them for a tenth of a second.
+func (p *Picker) Update(candidates []Candidate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	accounts := make(map[string]*account, len(candidates))
+	for i := range candidates {
+		c := &candidates[i]
+		a := p.accounts[c.Node]
+		if a == nil {
+			a = &account{seq: c.Seq}
+		}
+		a.measured(c.Seq)
+		accounts[c.Node] = a
+	}
+	p.accounts = accounts
+	p.view.Store(newView(candidates, accounts, p.rules.ReserveMbps))
+}
+
+// Pick appends up to want.N distinct servers, the best first. They are part of the
+// view and stay what they are after the next Update. It appends none only when no
+// candidate is up.
+//
+// In this order it prefers a server that need not be avoided; that has room; the
+// region; the zone, or for the second server and those after it a zone that none of
+// the others is in. When no server has room it takes the least loaded, wherever.
+func (p *Picker) Pick(dst []*Candidate, want Want) []*Candidate {
+	if want.Region == "" && want.Zone == "" {
+		want.Region, want.Zone = p.rules.Region, p.rules.Zone
+	}
+	v := p.view.Load()
+	first := len(dst)
+	for range max(want.N, 1) {
+		i := p.next(v, want, dst[first:])
+		if i < 0 {
+			break
+		}
+		v.servers[i].account.debit()
+		dst = append(dst, v.servers[i].candidate)
+	}
+	return dst
+}
+
+// next returns the best server beside those taken, or -1.
+func (p *Picker) next(v *view, want Want, taken []*Candidate) int32 {
+	f := filter{avoid: want.Avoid, taken: taken}
+	for {
+		if i := p.nextOf(v, want, f); i >= 0 || f.avoid == nil {
+			return i
+		}
+		f.avoid = nil
+	}
+}
+
+func (p *Picker) nextOf(v *view, want Want, f filter) int32 {
+	near, region, anywhere := v.roomy[place{want.Region, want.Zone}], v.roomy[place{region: want.Region}], v.roomy[place{}]
+	zones := []bool{false}
+	if len(f.taken) > 0 {
+		near, zones = nil, []bool{true, false}
+	}
+	var last *group
+	for _, g := range [...]*group{near, region, anywhere, v.up} {
+		if g == nil || g == last {
+			continue
+		}
+		last = g
+		for _, f.newZone = range zones {
+			if i := p.choose(v, g, f); i >= 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// maxDraws bounds the work of one pick: where so many draws have shown no server
+// with room, own picks have filled nearly all of them.
+const maxDraws = 8
+
+// choose applies the algorithm to a group. It returns -1 if it finds no member that
+// passes and has room.
+func (p *Picker) choose(v *view, g *group, f filter) int32 {
+	if p.rules.Algorithm == RoundRobin {
+		return v.following(g, p.turns.Add(1), f)
+	}
+	best, passed := int32(-1), 0
+	for range maxDraws {
+		i := g.draw(p.random(), p.rules.Algorithm != P2C)
+		if !f.passes(v.servers[i].candidate) {
+			continue
+		}
+		passed++
+		if best < 0 || p.better(v, i, best) {
+			best = i
+		}
+		// The same server drawn twice counts twice: of two servers the emptier is
+		// then taken three times of four and not always, for else all gateways
+		// would send everything to one of them until the next record.
+		if passed >= 2 && v.left(best) > p.rules.ReserveMbps {
+			return best
+		}
+	}
+	if best < 0 {
+		best = v.following(g, p.random(), f)
+	}
+	if best >= 0 && g != v.up && v.left(best) <= p.rules.ReserveMbps {
+		return -1
+	}
+	return best
+}
+
+func (p *Picker) better(v *view, i, j int32) bool {
+	if p.rules.Algorithm == P2C {
+		return v.left(i) > v.left(j)
+	}
+	return v.left(i)/v.servers[i].capacity > v.left(j)/v.servers[j].capacity
+}
