@@ -30,7 +30,7 @@ func node(status service.Status) *metrics.Metrics {
 	supervisor.New(nil, supervisor.Policy{}, nil, logger, m.Supervisor)
 	credential.New(credential.Config{}, nil, nil, credential.NewFile("/nowhere/credentials.json"), nil, logger, m.Credential)
 	registry.New(registry.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:2181"}}}, nil, logger, m.Registry)
-	transport.NewAPIHandler(transport.Endpoints{}, m.Instrument)
+	transport.NewAPIHandler(transport.Endpoints{}, m.Instrument, transport.APIOptions{})
 	if _, err := transport.NewWebHandler("/metrics", http.NotFoundHandler(), nil, m.Instrument); err != nil {
 		panic(err)
 	}

@@ -90,10 +90,11 @@ func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, e
 		c, err := personal(c, r, now)
 		if err == nil {
 			n.fresh.note(c.Username, c.Generation, now)
+			c.URIs = n.facts.URIs
 		}
 		return c, err
 	}
-	return c, nil
+	return Credential{Generation: c.Generation, Username: c.Username, Password: c.Password, Expires: c.Expires, URIs: n.facts.URIs}, nil
 }
 
 // Status takes the one view of the node that everything is read from.
@@ -193,7 +194,7 @@ func (n *Node) ProbeCredential() (username, password string, ok bool) {
 
 // login is what a client of the generation logs in with. With a shared secret it is
 // made here, for the minute that a proof takes at most.
-func (n *Node) login(g Credential) (username, password string) {
+func (n *Node) login(g credential.Credential) (username, password string) {
 	if n.facts.Mode != coturn.ModeSecret {
 		return g.Username, g.Password.Reveal()
 	}
@@ -210,7 +211,7 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served {
 		return credential.ErrDown
 	}
-	username, password = n.login(Credential{Username: username, Password: Secret(password)})
+	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})
 	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
 	defer cancel()
 	_, err := probe.Allocate(ctx, target.Addr, username, password)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
 )
 
 // ErrBadRequest says that the caller asked for something that cannot be given.
@@ -26,7 +27,7 @@ const anonymous = "client"
 // personal makes a credential of the client's own out of the shared secret g, as in
 // the TURN REST draft: the username says when it ends, the password proves that we
 // said so. It never outlives the secret, which is deleted then.
-func personal(g Credential, r CredentialRequest, now time.Time) (Credential, error) {
+func personal(g credential.Credential, r CredentialRequest, now time.Time) (Credential, error) {
 	id := r.UserID
 	if id == "" {
 		id = anonymous
@@ -50,7 +51,7 @@ func personal(g Credential, r CredentialRequest, now time.Time) (Credential, err
 }
 
 // sign is base64(HMAC-SHA1(secret, username)), which is what coturn compares with.
-func sign(g Credential, username string) Secret {
+func sign(g credential.Credential, username string) Secret {
 	mac := hmac.New(sha1.New, []byte(coturn.SharedSecret(g.Username, g.Password.Reveal())))
 	mac.Write([]byte(username))
 	return Secret(base64.StdEncoding.EncodeToString(mac.Sum(nil)))

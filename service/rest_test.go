@@ -6,14 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/turnwarden/turnwarden/service/credential"
 )
 
 var (
-	shared = Credential{Generation: 7, Username: "tw-0123456789-a", Password: "s3cret", Expires: time.UnixMilli(1790000000999)}
+	shared = credential.Credential{Generation: 7, Username: "tw-0123456789-a", Password: "s3cret", Expires: time.UnixMilli(1790000000999)}
 	minted = time.UnixMilli(1789999000400)
 )
 
@@ -56,7 +59,7 @@ func TestPersonal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := personal(shared, CredentialRequest{UserID: c.id, TTL: c.ttl}, minted)
 			if c.refused != "" {
-				if !errors.Is(err, ErrBadRequest) || !strings.Contains(err.Error(), c.refused+": accepted") || strings.Contains(err.Error(), "\n") || got != (Credential{}) {
+				if !errors.Is(err, ErrBadRequest) || !strings.Contains(err.Error(), c.refused+": accepted") || strings.Contains(err.Error(), "\n") || !reflect.DeepEqual(got, Credential{}) {
 					t.Errorf("got %+v, %v; want a refusal of %s", got, err, c.refused)
 				}
 				return
@@ -137,7 +140,7 @@ func FuzzPersonal(f *testing.F) {
 		now := shared.Expires.Add(-time.Duration(uint64(ms)%86400000+1) * time.Millisecond)
 		c, err := personal(shared, CredentialRequest{UserID: id, TTL: ttl}, now)
 		if err != nil {
-			if !errors.Is(err, ErrBadRequest) || c != (Credential{}) {
+			if !errors.Is(err, ErrBadRequest) || !reflect.DeepEqual(c, Credential{}) {
 				t.Errorf("got %+v, %v", c, err)
 			}
 			return

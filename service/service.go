@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/turnwarden/turnwarden/service/credential"
 )
@@ -21,8 +22,15 @@ type CredentialRequest struct {
 	TTL    string // whole seconds; empty = as long as possible
 }
 
-// Credential is a username and password with the time until which they are good.
-type Credential = credential.Credential
+// Credential is a username and password with the time until which they are good, and
+// the servers they are good for.
+type Credential struct {
+	Generation uint64
+	Username   string
+	Password   Secret
+	Expires    time.Time
+	URIs       []string // as in RFC 7065; not to be changed by who gets them
+}
 
 // Secret is a password that shows itself to nobody who does not ask by name.
 type Secret = credential.Secret

@@ -25,7 +25,7 @@ import (
 // BenchmarkTurncredential says what the API adds to a bare handler of net/http
 // that writes the same body.
 func BenchmarkTurncredential(b *testing.B) {
-	benchmarkAgainstBare(b, transport.NewAPIHandler(transport.NewEndpoints(good), metrics.New().Instrument), "/turncredential")
+	benchmarkAgainstBare(b, transport.NewAPIHandler(transport.NewEndpoints(good), metrics.New().Instrument, transport.APIOptions{}), "/turncredential")
 }
 
 // BenchmarkMint says what share of the throughput of handlers that write a constant body
@@ -39,7 +39,7 @@ func BenchmarkMint(b *testing.B) {
 		b.Fatal(err)
 	}
 	overHTTP := func(svc service.Service) http.Handler {
-		return transport.NewAPIHandler(transport.NewEndpoints(svc), metrics.New().Instrument)
+		return transport.NewAPIHandler(transport.NewEndpoints(svc), metrics.New().Instrument, transport.APIOptions{})
 	}
 	minting := serve(b, overHTTP(node))
 	body := fetch(b, minting.Client(), minting.URL+path)

@@ -1,13 +1,14 @@
 package transport
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	kithttp "github.com/go-kit/kit/transport/http"
 
@@ -19,15 +20,54 @@ import (
 // first answer with each is seen to be one more.
 type Instrument func(route string, next http.Handler, codes ...int) http.Handler
 
-// NewAPIHandler serves the credential API: GET and HEAD /turncredential.
-func NewAPIHandler(e Endpoints, instrument Instrument) http.Handler {
-	credential := kithttp.NewServer(e.Credential, decodeCredential, encodeCredential,
-		kithttp.ServerBefore(keepAccept),
-		kithttp.ServerErrorEncoder(encodeError))
+// APIOptions are what a credential API may have beyond its routes.
+type APIOptions struct {
+	URIs bool // GET /turncredential names the servers, too: a gateway's
+}
+
+// NewAPIHandler serves the credential API: one credential, in the shapes that the
+// clients there are read.
+func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/turncredential", instrument("/turncredential", only(credential, http.MethodGet, http.MethodHead), http.StatusOK, http.StatusServiceUnavailable))
+	handle := func(path string, h http.Handler) {
+		mux.Handle(path, instrument(path, h, http.StatusOK, http.StatusServiceUnavailable))
+	}
+	plain := encodeSeed(seed)
+	if o.URIs {
+		plain = encodeSeed(seedOfFleet)
+	}
+	handle("/turncredential", only(byFormat(e, credentials(e, decodeSeed, plain, seedRefusal)), seedRefusal, http.MethodGet, http.MethodHead))
+	// Janus asks by POST unless it is told otherwise.
+	handle("/v1/turn", only(credentials(e, decodeForm, encodeAs(draft), problem), problem, http.MethodGet, http.MethodHead, http.MethodPost))
+	handle("/v1/ice", only(credentials(e, decodeForm, encodeAs(rtcConfiguration), problem), problem, http.MethodGet, http.MethodHead))
 	mux.Handle("/", instrument("other", http.HandlerFunc(notFound), http.StatusNotFound))
 	return mux
+}
+
+func credentials(e Endpoints, decode kithttp.DecodeRequestFunc, encode kithttp.EncodeResponseFunc, refuse refusal) http.Handler {
+	return kithttp.NewServer(e.Credential, decode, encode, kithttp.ServerBefore(keepAccept), kithttp.ServerErrorEncoder(encodeError(refuse)))
+}
+
+// byFormat hands requests that name another format to the handler of that format.
+func byFormat(e Endpoints, plain http.Handler) http.Handler {
+	handlers := map[string]http.Handler{"": plain}
+	var names []string
+	for _, f := range formats {
+		handlers[f.name] = credentials(e, decodeSeed, encodeAs(f.shape), seedRefusal)
+		names = append(names, f.name)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := plain
+		if q := r.URL.RawQuery; strings.Contains(q, "format") || strings.Contains(q, "%") { // else there is no need to parse it twice
+			format := r.URL.Query().Get("format")
+			if h = handlers[format]; h == nil {
+				seedRefusal(keepAccept(r.Context(), r), w, http.StatusBadRequest,
+					fmt.Sprintf("%s: format: accepted are %s, and none for the plain reply", service.ErrBadRequest, strings.Join(names, ", ")))
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 type acceptKey struct{}
@@ -38,7 +78,7 @@ func keepAccept(ctx context.Context, r *http.Request) context.Context {
 	return context.WithValue(ctx, acceptKey{}, strings.Join(r.Header.Values("Accept"), ","))
 }
 
-func decodeCredential(_ context.Context, r *http.Request) (any, error) {
+func decodeSeed(_ context.Context, r *http.Request) (any, error) {
 	if r.URL.RawQuery == "" {
 		return service.CredentialRequest{}, nil
 	}
@@ -46,32 +86,64 @@ func decodeCredential(_ context.Context, r *http.Request) (any, error) {
 	return service.CredentialRequest{UserID: q.Get("userid"), TTL: q.Get("ttl")}, nil
 }
 
-func encodeCredential(ctx context.Context, w http.ResponseWriter, response any) error {
-	writeSeed(ctx, w, http.StatusOK, seedCredential(make([]byte, 0, 256), response.(service.Credential)))
-	return nil
+// maxForm is far more than the parameters can take.
+const maxForm = 4 << 10
+
+// decodeForm reads the parameters of draft-uberti-behave-turn-rest-00, from the query
+// and, of a POST, from the body. userid is accepted for username, so that it means the
+// same everywhere.
+func decodeForm(_ context.Context, r *http.Request) (any, error) {
+	r.Body = http.MaxBytesReader(nil, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return nil, fmt.Errorf("%w: read the parameters: %w", service.ErrBadRequest, err)
+	}
+	if s := r.Form.Get("service"); s != "" && s != "turn" {
+		return nil, fmt.Errorf("%w: service: accepted is turn", service.ErrBadRequest)
+	}
+	return service.CredentialRequest{UserID: cmp.Or(r.Form.Get("username"), r.Form.Get("userid")), TTL: r.Form.Get("ttl")}, nil
 }
 
-func encodeError(ctx context.Context, err error, w http.ResponseWriter) {
-	code := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, service.ErrNoCredential):
-		code = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
-	case errors.Is(err, service.ErrBadRequest):
-		code = http.StatusBadRequest
+// encodeSeed writes a reply of the seed's kind.
+func encodeSeed(s shape) kithttp.EncodeResponseFunc {
+	return func(ctx context.Context, w http.ResponseWriter, response any) error {
+		c := response.(service.Credential)
+		expires(w, c)
+		writeSeed(ctx, w, http.StatusOK, s(make([]byte, 0, 256), c, time.Time{}))
+		return nil
 	}
-	writeSeed(ctx, w, code, seedError(nil, err.Error()))
+}
+
+// encodeAs writes a reply that names servers, which is JSON whatever is asked for.
+func encodeAs(s shape) kithttp.EncodeResponseFunc {
+	return func(_ context.Context, w http.ResponseWriter, response any) error {
+		c := response.(service.Credential)
+		if len(c.URIs) == 0 {
+			return errNoURIs
+		}
+		expires(w, c)
+		write(w, http.StatusOK, "application/json", s(make([]byte, 0, 512), c, time.Now()))
+		return nil
+	}
+}
+
+// expires says until when the credential is good, for those who would keep it.
+func expires(w http.ResponseWriter, c service.Credential) {
+	w.Header().Set("Expires", c.Expires.UTC().Format(http.TimeFormat))
 }
 
 // writeSeed writes a body of the seed's form. It is text/plain, as it always was,
 // unless the client asks for JSON by name: a client of old may refuse anything else.
 func writeSeed(ctx context.Context, w http.ResponseWriter, code int, body []byte) {
-	accept, _ := ctx.Value(acceptKey{}).(string)
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	if namesJSON(accept) {
-		h.Set("Content-Type", "application/json")
+	contentType := "text/plain; charset=utf-8"
+	if accept, _ := ctx.Value(acceptKey{}).(string); namesJSON(accept) {
+		contentType = "application/json"
 	}
+	write(w, code, contentType, body)
+}
+
+func write(w http.ResponseWriter, code int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -92,24 +164,4 @@ func namesJSON(accept string) bool {
 		}
 	}
 	return false
-}
-
-// only answers other methods with 405 in the seed's envelope.
-func only(next http.Handler, methods ...string) http.Handler {
-	allow := strings.Join(methods, ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if slices.Contains(methods, r.Method) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		w.Header().Set("Allow", allow)
-		writeSeed(keepAccept(r.Context(), r), w, http.StatusMethodNotAllowed, seedError(nil, "method not allowed; use "+allow))
-	})
-}
-
-// notFound answers what has no route with RFC 9457 problem details.
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(http.StatusNotFound)
-	_, _ = w.Write([]byte(`{"title":"Not Found","status":404,"detail":"the credential API answers GET /turncredential"}`))
 }

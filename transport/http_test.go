@@ -27,10 +27,15 @@ func (f fake) Credential(context.Context, service.CredentialRequest) (service.Cr
 	return f.credential, f.err
 }
 
-func api(f fake) http.Handler { return transport.NewAPIHandler(transport.NewEndpoints(f), plain) }
+func api(f fake) http.Handler {
+	return transport.NewAPIHandler(transport.NewEndpoints(f), plain, transport.APIOptions{})
+}
 
 var (
-	good = fake{credential: service.Credential{Username: "tw-0123456789-alice", Password: "s3cret", Expires: time.UnixMilli(1790000000000)}}
+	good = fake{credential: service.Credential{
+		Username: "tw-0123456789-alice", Password: "s3cret", Expires: time.UnixMilli(1790000000000),
+		URIs: []string{"turn:192.0.2.1:3478?transport=udp", "turns:[2001:db8::1]:5349?transport=tcp"},
+	}}
 	none = fake{err: fmt.Errorf("%w: stopping", service.ErrNoCredential)}
 )
 
@@ -53,11 +58,11 @@ func TestTurncredential(t *testing.T) {
 		headers map[string]string // "" = absent
 		body    string
 	}{
-		"get":                   {good, "GET", "/turncredential", "", 200, map[string]string{"Content-Type": text, "Retry-After": "", "Allow": ""}, goodBody},
+		"get":                   {good, "GET", "/turncredential", "", 200, map[string]string{"Content-Type": text, "Retry-After": "", "Allow": "", "Expires": "Mon, 21 Sep 2026 14:13:20 GMT"}, goodBody},
 		"JSON by name":          {good, "GET", "/turncredential", asJSON, 200, map[string]string{"Content-Type": asJSON}, goodBody},
 		"a query":               {good, "GET", "/turncredential?service=turn&username=x", "", 200, map[string]string{"Content-Type": text}, goodBody},
 		"an escaped path":       {good, "GET", "/%74urncredential", "", 200, map[string]string{"Content-Type": text}, goodBody},
-		"no credential":         {none, "GET", "/turncredential", "", 503, map[string]string{"Content-Type": text, "Retry-After": "1"}, noneBody},
+		"no credential":         {none, "GET", "/turncredential", "", 503, map[string]string{"Content-Type": text, "Retry-After": "1", "Expires": ""}, noneBody},
 		"no credential as JSON": {none, "GET", "/turncredential", asJSON, 503, map[string]string{"Content-Type": asJSON, "Retry-After": "1"}, noneBody},
 		"another error": {
 			fake{err: errors.New(`a "bug"`)},
@@ -221,7 +226,7 @@ func TestBodyOfRequestIsIgnored(t *testing.T) {
 
 func TestNotFound(t *testing.T) {
 	s := serve(t, api(good))
-	for _, path := range []string{"/", "/turncredential/", "/TURNCREDENTIAL", "/turncredential.json", "/v1", "/metrics", "/%00"} {
+	for _, path := range []string{"/", "/turncredential/", "/TURNCREDENTIAL", "/turncredential.json", "/v1", "/v1/", "/v1/ice/", "/metrics", "/%00"} {
 		response, body := ask(t, s, "GET", path, nil)
 		var got struct {
 			Title, Detail string
@@ -244,7 +249,7 @@ func TestRoutesAreNames(t *testing.T) {
 			seen <- route
 			next.ServeHTTP(w, r)
 		})
-	}))
+	}, transport.APIOptions{}))
 	for _, path := range []string{"/turncredential?a=b", "/%74urncredential", "/a", "/b"} {
 		ask(t, s, "GET", path, nil)
 	}

@@ -56,7 +56,7 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- rotator.Run(ctx) }()
-	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument))
+	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{}))
 	var given struct{ UserID, Password string }
 	realtest.Eventually(t, 10*time.Second, func() error {
 		response, body := ask(t, rest, "GET", "/turncredential", nil)

@@ -84,7 +84,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	node.Join(parts)
 	counts.Observe(node.Status)
 
-	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument))
+	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{}))
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
