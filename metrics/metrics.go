@@ -3,7 +3,6 @@ package metrics
 import (
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	kitmetrics "github.com/go-kit/kit/metrics"
@@ -74,15 +73,6 @@ func (m *Metrics) Handler(logger *slog.Logger) http.Handler {
 		Registry:            m.registry,
 		EnableOpenMetrics:   true,
 	}))
-}
-
-// Instrument observes the requests of one route, whose codes are there from the start.
-func (m *Metrics) Instrument(route string, next http.Handler, codes ...int) http.Handler {
-	requests := m.requests.MustCurryWith(prometheus.Labels{"handler": route})
-	for _, code := range codes {
-		requests.WithLabelValues("get", strconv.Itoa(code))
-	}
-	return promhttp.InstrumentHandlerInFlight(m.inFlight, promhttp.InstrumentHandlerDuration(requests, next))
 }
 
 func (m *Metrics) counter(name, help string, labels ...string) *kitprometheus.Counter {

@@ -66,6 +66,7 @@ type Node struct {
 	stopping atomic.Bool
 	present  atomic.Bool // the record may exist: child, probe and credential have been good together
 	fresh    fresh
+	signer   signer
 	serving  atomic.Bool // as the last verdict of the prober had it
 }
 
@@ -87,7 +88,7 @@ func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, e
 	}
 	if n.facts.Mode == coturn.ModeSecret {
 		now := time.Now()
-		c, err := personal(c, r, now)
+		c, err := n.signer.personal(c, r, now)
 		if err == nil {
 			n.fresh.note(c.Username, c.Generation, now)
 			c.URIs = n.facts.URIs
@@ -201,7 +202,7 @@ func (n *Node) login(g credential.Credential) (username, password string) {
 	now := time.Now()
 	username = strconv.FormatInt(now.Add(time.Minute).Unix(), 10) + ":turnwarden"
 	n.fresh.note(username, g.Generation, now)
-	return username, sign(g, username).Reveal()
+	return username, n.signer.sign(g, username).Reveal()
 }
 
 // Allocate implements credential.Verifier on the child that runs now. It asks

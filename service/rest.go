@@ -6,8 +6,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"regexp"
+	"hash"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/coturn"
@@ -17,9 +20,21 @@ import (
 // ErrBadRequest says that the caller asked for something that cannot be given.
 var ErrBadRequest = errors.New("bad request")
 
-// userID is what may follow the expiry in a username: what coturn takes
+// maxUserID bounds what a client may call itself.
+const maxUserID = 64
+
+// isUserID says what may follow the expiry in a username: what coturn takes
 // (is_secure_string) less the colon, which separates the two.
-var userID = regexp.MustCompile(`^[A-Za-z0-9._@=+-]{1,64}$`)
+func isUserID(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("._@=+-", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= maxUserID
+}
 
 // anonymous is the id of a client that names none.
 const anonymous = "client"
@@ -27,12 +42,12 @@ const anonymous = "client"
 // personal makes a credential of the client's own out of the shared secret g, as in
 // the TURN REST draft: the username says when it ends, the password proves that we
 // said so. It never outlives the secret, which is deleted then.
-func personal(g credential.Credential, r CredentialRequest, now time.Time) (Credential, error) {
+func (s *signer) personal(g credential.Credential, r CredentialRequest, now time.Time) (Credential, error) {
 	id := r.UserID
 	if id == "" {
 		id = anonymous
 	}
-	if !userID.MatchString(id) {
+	if !isUserID(id) {
 		return Credential{}, fmt.Errorf("%w: userid: accepted are 1 to 64 letters, digits and ._@=+-", ErrBadRequest)
 	}
 	expires := g.Expires
@@ -46,13 +61,43 @@ func personal(g credential.Credential, r CredentialRequest, now time.Time) (Cred
 		}
 	}
 	expires = time.Unix(expires.Unix(), 0) // the username has whole seconds
-	username := strconv.FormatInt(expires.Unix(), 10) + ":" + id
-	return Credential{Generation: g.Generation, Username: username, Password: sign(g, username), Expires: expires}, nil
+	var room [len("-9223372036854775808:") + maxUserID]byte
+	username := string(append(append(strconv.AppendInt(room[:0], expires.Unix(), 10), ':'), id...))
+	return Credential{Generation: g.Generation, Username: username, Password: s.sign(g, username), Expires: expires}, nil
+}
+
+// signer makes passwords out of a shared secret. It keeps what HMAC computes from the
+// secret alone, which is half of the work, until another secret is used.
+type signer struct{ last atomic.Pointer[keyed] }
+
+type keyed struct {
+	name   string
+	secret Secret
+	macs   sync.Pool // of *mac, each for one goroutine at a time
+}
+
+type mac struct {
+	hash.Hash
+	scratch []byte
 }
 
 // sign is base64(HMAC-SHA1(secret, username)), which is what coturn compares with.
-func sign(g credential.Credential, username string) Secret {
-	mac := hmac.New(sha1.New, []byte(coturn.SharedSecret(g.Username, g.Password.Reveal())))
-	mac.Write([]byte(username))
-	return Secret(base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+func (s *signer) sign(g credential.Credential, username string) Secret {
+	k := s.last.Load()
+	if k == nil || k.name != g.Username || k.secret != g.Password {
+		k = &keyed{name: g.Username, secret: g.Password}
+		k.macs.New = func() any {
+			return &mac{Hash: hmac.New(sha1.New, []byte(coturn.SharedSecret(k.name, k.secret.Reveal())))}
+		}
+		s.last.Store(k)
+	}
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.Reset()
+	m.scratch = append(m.scratch[:0], username...)
+	m.Write(m.scratch)
+	m.scratch = m.Sum(m.scratch[:0])
+	var text [28]byte // of the 20 bytes of a SHA-1
+	base64.StdEncoding.Encode(text[:], m.scratch)
+	return Secret(text[:])
 }

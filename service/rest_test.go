@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestPersonal(t *testing.T) {
 		"endless":                {"alice", strings.Repeat("9", 99), "", "ttl"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := personal(shared, CredentialRequest{UserID: c.id, TTL: c.ttl}, minted)
+			got, err := new(signer).personal(shared, CredentialRequest{UserID: c.id, TTL: c.ttl}, minted)
 			if c.refused != "" {
 				if !errors.Is(err, ErrBadRequest) || !strings.Contains(err.Error(), c.refused+": accepted") || strings.Contains(err.Error(), "\n") || !reflect.DeepEqual(got, Credential{}) {
 					t.Errorf("got %+v, %v; want a refusal of %s", got, err, c.refused)
@@ -109,13 +110,13 @@ func hmacSHA1(key, text string) string {
 //	printf 1790000000:alice | openssl dgst -sha1 -hmac turnwarden:tw-0123456789-a:s3cret -binary | base64
 func TestSign(t *testing.T) {
 	const want = "tBLYglOyQjfU5AM9PPi2/fgxvfA="
-	if got := sign(shared, "1790000000:alice").Reveal(); got != want {
+	if got := new(signer).sign(shared, "1790000000:alice").Reveal(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 func TestPersonalHidesItsPassword(t *testing.T) {
-	c, err := personal(shared, CredentialRequest{UserID: "alice"}, minted)
+	c, err := new(signer).personal(shared, CredentialRequest{UserID: "alice"}, minted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func FuzzPersonal(f *testing.F) {
 	f.Add("a:b", "-1", int64(-1))
 	f.Fuzz(func(t *testing.T, id, ttl string, ms int64) {
 		now := shared.Expires.Add(-time.Duration(uint64(ms)%86400000+1) * time.Millisecond)
-		c, err := personal(shared, CredentialRequest{UserID: id, TTL: ttl}, now)
+		c, err := new(signer).personal(shared, CredentialRequest{UserID: id, TTL: ttl}, now)
 		if err != nil {
 			if !errors.Is(err, ErrBadRequest) || !reflect.DeepEqual(c, Credential{}) {
 				t.Errorf("got %+v, %v", c, err)
@@ -157,4 +158,22 @@ func FuzzPersonal(f *testing.F) {
 			t.Errorf("given at %v, over at %v", now, c.Expires)
 		}
 	})
+}
+
+// What is kept of one secret must not sign for another, whoever asks meanwhile.
+func TestSignerAfterRotation(t *testing.T) {
+	var s signer
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for i := range 500 {
+				g := shared
+				g.Password = Secret(strconv.Itoa(i % 3))
+				if got, want := s.sign(g, "1790000000:alice"), new(signer).sign(g, "1790000000:alice"); got != want {
+					t.Errorf("secret %d: got %s, want %s", i%3, got.Reveal(), want.Reveal())
+				}
+			}
+		})
+	}
+	all.Wait()
 }

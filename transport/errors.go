@@ -28,7 +28,7 @@ func problem(_ context.Context, w http.ResponseWriter, code int, message string)
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
 	}{http.StatusText(code), code, message})
-	write(w, code, "application/problem+json", body)
+	write(w, code, problemJSON, body)
 }
 
 // encodeError turns the errors of a service into codes.

@@ -4,10 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	kithttp "github.com/go-kit/kit/transport/http"
@@ -70,20 +75,31 @@ func byFormat(e Endpoints, plain http.Handler) http.Handler {
 	})
 }
 
-type acceptKey struct{}
+type wantsJSON struct{}
 
 // keepAccept keeps what the form of the reply depends on. The header may come in
 // several lines (RFC 9110, 5.3), of which go-kit's own helper keeps the first.
 func keepAccept(ctx context.Context, r *http.Request) context.Context {
-	return context.WithValue(ctx, acceptKey{}, strings.Join(r.Header.Values("Accept"), ","))
+	if !slices.ContainsFunc(r.Header["Accept"], namesJSON) {
+		return ctx
+	}
+	return context.WithValue(ctx, wantsJSON{}, true)
 }
 
 func decodeSeed(_ context.Context, r *http.Request) (any, error) {
 	if r.URL.RawQuery == "" {
 		return service.CredentialRequest{}, nil
 	}
-	q := r.URL.Query()
-	return service.CredentialRequest{UserID: q.Get("userid"), TTL: q.Get("ttl")}, nil
+	var c service.CredentialRequest
+	for key, value := range parameters(r.URL.RawQuery) {
+		switch { // of a name that comes twice, the first that says something counts
+		case key == "userid" && c.UserID == "":
+			c.UserID = value
+		case key == "ttl" && c.TTL == "":
+			c.TTL = value
+		}
+	}
+	return c, nil
 }
 
 // maxForm is far more than the parameters can take.
@@ -103,50 +119,99 @@ func decodeForm(_ context.Context, r *http.Request) (any, error) {
 	return service.CredentialRequest{UserID: cmp.Or(r.Form.Get("username"), r.Form.Get("userid")), TTL: r.Form.Get("ttl")}, nil
 }
 
+// parameters hands out the readable pairs of a query, as url.ParseQuery has them, without
+// making a map of them at each request.
+func parameters(query string) iter.Seq2[string, string] {
+	return func(yield func(key, value string) bool) {
+		for query != "" {
+			var pair string
+			pair, query, _ = strings.Cut(query, "&")
+			if pair == "" || strings.Contains(pair, ";") {
+				continue
+			}
+			key, value, _ := strings.Cut(pair, "=")
+			key, keyErr := url.QueryUnescape(key)
+			value, err := url.QueryUnescape(value)
+			if keyErr == nil && err == nil && !yield(key, value) {
+				return
+			}
+		}
+	}
+}
+
+// bodies are what the replies of the seed's kind are built in.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
 // encodeSeed writes a reply of the seed's kind.
 func encodeSeed(s shape) kithttp.EncodeResponseFunc {
+	var expires expiry
 	return func(ctx context.Context, w http.ResponseWriter, response any) error {
 		c := response.(service.Credential)
-		expires(w, c)
-		writeSeed(ctx, w, http.StatusOK, s(make([]byte, 0, 256), c, time.Time{}))
+		expires.write(w, c)
+		body := bodies.Get().(*[]byte)
+		*body = s((*body)[:0], c, time.Time{})
+		writeSeed(ctx, w, http.StatusOK, *body)
+		bodies.Put(body)
 		return nil
 	}
 }
 
 // encodeAs writes a reply that names servers, which is JSON whatever is asked for.
 func encodeAs(s shape) kithttp.EncodeResponseFunc {
+	var expires expiry
 	return func(_ context.Context, w http.ResponseWriter, response any) error {
 		c := response.(service.Credential)
 		if len(c.URIs) == 0 {
 			return errNoURIs
 		}
-		expires(w, c)
-		write(w, http.StatusOK, "application/json", s(make([]byte, 0, 512), c, time.Now()))
+		expires.write(w, c)
+		write(w, http.StatusOK, applicationJSON, s(make([]byte, 0, 512), c, time.Now()))
 		return nil
 	}
 }
 
-// expires says until when the credential is good, for those who would keep it.
-func expires(w http.ResponseWriter, c service.Credential) {
-	w.Header().Set("Expires", c.Expires.UTC().Format(http.TimeFormat))
+// expiry writes until when a credential is good, for those who would keep it. It keeps
+// the text of the last one, for the next mostly ends in the same second.
+type expiry struct{ last atomic.Pointer[expiryText] }
+
+type expiryText struct {
+	unix  int64
+	value []string
 }
+
+func (e *expiry) write(w http.ResponseWriter, c service.Credential) {
+	text := e.last.Load()
+	if text == nil || text.unix != c.Expires.Unix() {
+		text = &expiryText{c.Expires.Unix(), []string{c.Expires.UTC().Format(http.TimeFormat)}}
+		e.last.Store(text)
+	}
+	w.Header()["Expires"] = text.value
+}
+
+// Values that are never written to: Header.Set would make a slice at each request.
+var (
+	textPlain       = []string{"text/plain; charset=utf-8"}
+	applicationJSON = []string{"application/json"}
+	noStore         = []string{"no-store"}
+	problemJSON     = []string{"application/problem+json"}
+	noSniff         = []string{"nosniff"}
+)
 
 // writeSeed writes a body of the seed's form. It is text/plain, as it always was,
 // unless the client asks for JSON by name: a client of old may refuse anything else.
 func writeSeed(ctx context.Context, w http.ResponseWriter, code int, body []byte) {
-	contentType := "text/plain; charset=utf-8"
-	if accept, _ := ctx.Value(acceptKey{}).(string); namesJSON(accept) {
-		contentType = "application/json"
+	contentType := textPlain
+	if ctx.Value(wantsJSON{}) != nil {
+		contentType = applicationJSON
 	}
 	write(w, code, contentType, body)
 }
 
-func write(w http.ResponseWriter, code int, contentType string, body []byte) {
+func write(w http.ResponseWriter, code int, contentType []string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Content-Type"] = contentType
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // the client has gone; there is nobody to tell
 }

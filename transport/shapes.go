@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
@@ -99,7 +100,18 @@ func appendStrings(b []byte, list []string, separator string) []byte {
 	return b
 }
 
+// appendString appends a JSON string. Credentials are letters, digits and a few signs
+// that stand for themselves; what else there is, encoding/json quotes.
 func appendString(b []byte, s string) []byte {
+	if !strings.ContainsFunc(s, quotes) {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	quoted, _ := json.Marshal(s) // a string always marshals
 	return append(b, quoted...)
+}
+
+func quotes(c rune) bool {
+	return c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&'
 }
