@@ -23,15 +23,16 @@ BENCH    ?= .
 SOAK     ?= 1h
 KILLS    ?= 200
 
-.PHONY: build deps demo test lint bench soak fuzz generate help
+.PHONY: build deps demo test lint bench soak fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
 
-deps: ## install what the demo and the tests run against (only what is missing)
+deps: ## install what the tests run against (only what is missing)
 	@deploy/deps.sh
 
-demo: deps build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by itself
+demo: build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by itself
+	@deploy/deps.sh demo
 	bash deploy/demo.sh
 
 test: deps ## run all tests with the race detector, on the real parts
@@ -63,6 +64,9 @@ fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s
 
 generate: ## rewrite the generated files (docs, dashboards)
 	go generate ./...
+
+screenshots: deps ## take the pictures of docs/ again
+	go test -count=1 -run '^TestStatusPageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

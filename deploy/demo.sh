@@ -136,6 +136,7 @@ what a client relays with that through coturn (5 packets of 100 bytes, echoed):
 $relayed
 
 look at
+  http://$ip:13479/            the status page of the node
   http://$ip:13479/-/ready     whether the node serves, and why not
   http://$ip:13479/metrics     what Prometheus scrapes
   http://$ip:9090/targets      the node, found in ZooKeeper

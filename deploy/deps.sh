@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what turnwarden's demo and tests run against: coturn, ZooKeeper,
-# Prometheus and small tools. Says what is missing, installs only that, and leaves
+# Installs what turnwarden's tests run against (`deps.sh demo`: what the demo does):
+# coturn, ZooKeeper, Prometheus, Chromium and small tools. Says what is missing, installs only that, and leaves
 # no service running. With everything in place it needs no root and changes nothing.
 set -euo pipefail
 
@@ -8,7 +8,8 @@ set -euo pipefail
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # What is needed (programs, and files by absolute path), by the Debian package
-# that has it. gcc and libc6-dev are for the race detector.
+# that has it. The demo needs no browser, nor gcc and libc6-dev, which are for the
+# race detector.
 needs='
 coturn               turnserver turnadmin turnutils_uclient
 default-jre-headless java
@@ -18,6 +19,9 @@ prometheus           prometheus promtool
 sqlite3              sqlite3
 iproute2             ip ss
 curl                 curl
+'
+[[ ${1:-} == demo ]] || needs+='
+chromium             chromium
 gcc                  gcc
 libc6-dev            /usr/include/stdlib.h
 '

@@ -55,6 +55,7 @@ type Parts struct {
 	Log         *ChildLog
 	Sweeper     *Sweeper
 	Maintenance *Maintenance
+	Journal     *Journal
 }
 
 // Node joins the parts of one host.
@@ -67,6 +68,7 @@ type Node struct {
 	present  atomic.Bool // the record may exist: child, probe and credential have been good together
 	fresh    fresh
 	signer   signer
+	history  history
 	serving  atomic.Bool // as the last verdict of the prober had it
 }
 
@@ -103,7 +105,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		At: time.Now(), Node: n.facts.Node, RotateEvery: n.facts.RotateEvery,
 		Child: n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
-		Traffic: n.parts.Meter.Last(), Sessions: n.parts.Log.Sessions(),
+		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
 		Draining: n.draining.Load(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
 	}
 	if n.parts.Registrar != nil {
@@ -174,7 +176,10 @@ func (n *Node) Publication() registry.Publication {
 func (n *Node) CredentialChanged() { n.publish() }
 
 // Sampled is told each reading of the NIC.
-func (n *Node) Sampled() { n.publish() }
+func (n *Node) Sampled() {
+	n.history.add(n.parts.Meter.Last())
+	n.publish()
+}
 
 // Target tells the prober where the running child answers.
 func (n *Node) Target() (probe.Target, bool) {

@@ -20,8 +20,10 @@ type Status struct {
 	Credential  credential.Status
 	RotateEvery time.Duration
 	Traffic     traffic.Sample
+	History     []Throughput // of the last HistorySpan, oldest first
 	Sessions    SessionCounts
 	Registry    *registry.Status // nil = standalone
+	Journal     []Line           // the last warnings and errors, newest first
 	Draining    bool
 	Stopping    bool
 	Maintenance time.Time // since when; zero = not

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,7 +36,8 @@ func (willing) Read() (traffic.Reading, error)                 { return traffic.
 // anybody may read.
 func TestWebHoldsNoSecret(t *testing.T) {
 	var log bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	journal := service.NewJournal(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(journal)
 	counts := metrics.New()
 	node := service.NewNode(service.Facts{Node: "turn-1", RotateEvery: time.Hour}, logger)
 	nobody := func(context.Context) (supervisor.Process, error) { return nil, errors.New("not here") }
@@ -46,6 +49,7 @@ func TestWebHoldsNoSecret(t *testing.T) {
 		Credentials: rotator,
 		Meter:       traffic.NewMeter(willing{}, traffic.Config{}, func() {}, logger),
 		Log:         service.NewChildLog(logger),
+		Journal:     journal,
 	})
 	counts.Observe(node.Status)
 	h, err := transport.NewWebHandler("/metrics", counts.Handler(logger), node.Status, counts.Instrument)
@@ -66,8 +70,24 @@ func TestWebHoldsNoSecret(t *testing.T) {
 		return json.Unmarshal([]byte(body), &given)
 	})
 	pages := serve(t, h)
-	for _, path := range []string{"/metrics", "/-/ready", "/-/healthy", "/"} {
-		_, body := ask(t, pages, "GET", path, nil)
+	logger.Error("not stored", "err", errors.New("cannot add "+given.UserID))
+	for _, path := range []string{"/metrics", "/-/ready", "/-/healthy", "/", "/events"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // a stream does not end
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, pages.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := pages.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		cancel()
+		body := string(read)
+		if response.StatusCode == http.StatusOK && len(body) == 0 || path == "/events" && !strings.Contains(body, "generation 1") {
+			t.Errorf("%s: %s\n%s", path, response.Status, body)
+		}
 		for _, secret := range []string{given.Password, given.UserID} {
 			if secret == "" || strings.Contains(body, secret) {
 				t.Errorf("%s holds %q:\n%s", path, secret, body)

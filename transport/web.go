@@ -7,37 +7,26 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
-
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/registry"
+	"github.com/turnwarden/turnwarden/transport/page"
 )
 
-// NewWebHandler serves the operators' listener: metrics, health, readiness and a
-// landing page. Nothing on it is secret.
+// NewWebHandler serves the operators' listener: metrics, health, readiness and the
+// status page. Nothing on it is secret.
 func NewWebHandler(telemetryPath string, metrics http.Handler, status func() service.Status, instrument Instrument) (http.Handler, error) {
-	if !regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(telemetryPath) || strings.HasPrefix(telemetryPath, "/-/") {
-		return nil, fmt.Errorf("--web.telemetry-path: found %q; accepted: a path like /metrics, not below /-/", telemetryPath)
+	if !regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(telemetryPath) || strings.HasPrefix(telemetryPath, "/-/") || telemetryPath == "/events" {
+		return nil, fmt.Errorf("--web.telemetry-path: found %q; accepted: a path like /metrics, not /events, not below /-/", telemetryPath)
 	}
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "turnwarden",
-		Description: "Runs one TURN server, proves that it serves, and registers its room.",
-		Version:     version.Info(),
-		Links: []web.LandingLinks{
-			{Address: telemetryPath, Text: "Metrics"},
-			{Address: "/-/ready", Text: "Ready", Description: "whether this node serves, and why not"},
-			{Address: "/-/healthy", Text: "Healthy"},
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make landing page: %w", err)
+	build := func() page.Page {
+		return nodePage(status(), []page.Link{{Path: telemetryPath, Text: "metrics"}, {Path: "/-/ready", Text: "ready"}, {Path: "/-/healthy", Text: "healthy"}})
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+telemetryPath, instrument(telemetryPath, metrics, http.StatusOK, http.StatusServiceUnavailable))
 	mux.Handle("GET /-/healthy", instrument("/-/healthy", http.HandlerFunc(healthy), http.StatusOK))
 	mux.Handle("GET /-/ready", instrument("/-/ready", readiness(status), http.StatusOK, http.StatusServiceUnavailable))
-	mux.Handle("GET /{$}", instrument("/", landing, http.StatusOK))
+	mux.Handle("GET /{$}", instrument("/", page.View(build), http.StatusOK))
+	mux.Handle("GET /events", page.Events(build)) // a stream has no duration to observe
 	return mux, nil
 }
 

@@ -115,7 +115,8 @@ func TestWebPages(t *testing.T) {
 	}{
 		"healthy":      {"GET", "/-/healthy", 200, []string{"healthy\n"}},
 		"metrics":      {"GET", "/metrics", 200, []string{"series\n"}},
-		"landing":      {"GET", "/", 200, []string{"turnwarden", `href="/metrics"`, `href="/-/ready"`, `href="/-/healthy"`}},
+		"status":       {"GET", "/", 200, []string{"turnwarden", `href="/metrics"`, `href="/-/ready"`, `href="/-/healthy"`}},
+		"post status":  {"POST", "/", 405, nil},
 		"unknown":      {"GET", "/turncredential", 404, nil},
 		"post metrics": {"POST", "/metrics", 405, nil},
 		"post healthy": {"POST", "/-/healthy", 405, nil},
@@ -137,7 +138,7 @@ func TestWebPages(t *testing.T) {
 func TestTelemetryPath(t *testing.T) {
 	for path, ok := range map[string]bool{
 		"/metrics": true, "/node/turn-1/metrics": true, "/m.txt": true,
-		"": false, "metrics": false, "/": false, "/metrics/": false, "//": false, "/-/ready": false, "/{x": false, "/a b": false,
+		"": false, "metrics": false, "/": false, "/metrics/": false, "//": false, "/-/ready": false, "/events": false, "/{x": false, "/a b": false,
 	} {
 		_, err := transport.NewWebHandler(path, http.NotFoundHandler(), up, plain)
 		if ok != (err == nil) || !ok && !strings.HasPrefix(err.Error(), "--web.telemetry-path: found ") {

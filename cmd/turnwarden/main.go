@@ -60,7 +60,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 
 	run := app.Command("run", "Run turnserver and everything around it until SIGTERM.")
 	configFlag(run, &f)
-	run.Flag("web.listen-address", "Address of /metrics, /-/healthy and /-/ready.").Default(":13479").StringVar(&f.webListen)
+	run.Flag("web.listen-address", "Address of the status page, /metrics, /-/healthy and /-/ready.").Default(":13479").StringVar(&f.webListen)
 	run.Flag("web.config.file", "TLS and basic auth of that address, as exporter-toolkit's web configuration.").StringVar(&f.webConfigFile)
 	run.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
 	promslogflag.AddFlags(app, f.log)

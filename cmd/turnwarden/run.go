@@ -42,6 +42,9 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	if err != nil {
 		return refuse(err)
 	}
+	journal := service.NewJournal(logger.Handler())
+	childLogger := logger.With("part", "child") // whose lines are turnserver's words, not ours
+	logger = slog.New(journal)
 	if err := hideMemory(); err != nil {
 		logger.Warn("a core dump could hold passwords", "err", err)
 	}
@@ -59,7 +62,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 		RESTAddr: at.restAddr, URIs: at.conf.URIs(at.outside), Version: version.Version,
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
 	}, part("node"))
-	parts := service.Parts{Log: service.NewChildLog(part("child"))}
+	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
 	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
@@ -174,10 +177,15 @@ func (s *site) store(cfg Config) credential.Store {
 
 // newServer bounds what one connection may cost.
 func newServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	// A stream of events has no end of its own.
+	ctx, end := context.WithCancel(context.Background())
+	s := &http.Server{
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler:     h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
+	s.RegisterOnShutdown(end)
+	return s
 }
 
 func ended(err error) error {

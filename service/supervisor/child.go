@@ -38,10 +38,14 @@ type Child struct {
 	StartedAt  time.Time // of the process PID
 	Restarts   int       // times it was started again after it had ended
 	LastExit   Exit      // At is zero until a run has ended
+	Exits      []Exit    // the last few, newest first; never changed once it is out
 	StartError string    // why the last start failed; empty once one succeeds
 	NextStart  time.Time // set in Backoff
 	HaltCause  string    // why it stays down; empty unless Halt was called
 }
+
+// keptExits is how many ends are remembered: a crash loop shows in far fewer.
+const keptExits = 8
 
 // Exit is the end of one run.
 type Exit struct {

@@ -57,6 +57,7 @@ func (s *Supervisor) once(ctx context.Context) (Exit, error) {
 	}
 	s.change(func(c *Child) {
 		c.PID, c.StartedAt, c.LastExit = 0, time.Time{}, exit
+		c.Exits = append([]Exit{exit}, c.Exits[:min(len(c.Exits), keptExits-1)]...)
 		if c.State == Running { // so it died, and whoever lists us must know at once
 			c.State = Backoff
 		}

@@ -158,6 +158,9 @@ func TestCrashLoopForAnHour(t *testing.T) {
 		if c.Restarts != len(b.starts)-1 {
 			t.Errorf("%d restarts of %d starts", c.Restarts, len(b.starts))
 		}
+		if len(c.Exits) != 8 || c.Exits[0] != c.LastExit || !c.Exits[7].At.Before(c.Exits[6].At) {
+			t.Errorf("the last ends, newest first: %+v", c.Exits)
+		}
 		b.wantCounts(t, fmt.Sprintf("exit=%d", c.Restarts))
 		b.stop(t)
 	})
