@@ -110,6 +110,8 @@ func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool,
 	var err error
 	select {
 	case <-sweep.Clean:
+	case <-sweep.Blind:
+		_, err = sweep.Ended()
 	case <-limit.C:
 		if _, err = sweep.Ended(); err == nil {
 			err = errors.New("sessions are left after " + cleanLimit.String())

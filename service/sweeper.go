@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -43,10 +44,11 @@ type Sweeper struct {
 type Sweep struct {
 	Until time.Time
 	Clean <-chan struct{} // closed once a look has found none
+	Blind <-chan struct{} // closed once there was no CLI to look with
 	Done  <-chan struct{} // closed at Until
 
-	match       func(username string) bool
-	clean, done chan struct{}
+	match              func(username string) bool
+	clean, blind, done chan struct{}
 
 	mu    sync.Mutex
 	ended map[string]bool // by id; coturn lists a session for a moment after it was told to end it
@@ -67,8 +69,8 @@ func NewSweeper(sessions Sessions, logger *slog.Logger, cancelled metrics.Counte
 
 // Begin starts to end the sessions of the users that match.
 func (s *Sweeper) Begin(match func(username string) bool) *Sweep {
-	w := &Sweep{Until: time.Now().Add(sweepFor), match: match, clean: make(chan struct{}), done: make(chan struct{}), ended: map[string]bool{}}
-	w.Clean, w.Done = w.clean, w.done
+	w := &Sweep{Until: time.Now().Add(sweepFor), match: match, clean: make(chan struct{}), blind: make(chan struct{}), done: make(chan struct{}), ended: map[string]bool{}}
+	w.Clean, w.Blind, w.Done = w.clean, w.blind, w.done
 	s.mu.Lock()
 	s.sweeps = append(s.sweeps, w)
 	s.mu.Unlock()
@@ -139,6 +141,9 @@ func (s *Sweeper) cancel(ctx context.Context, w *Sweep, open []coturn.Session, e
 			s.logger.Error("sessions of a revoked user may go on; trying again every second", "err", err)
 		}
 		w.err = err
+		if errors.Is(err, coturn.ErrNoCLI) {
+			closeOnce(w.blind)
+		}
 		return false
 	}
 	w.err = nil
