@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -65,6 +66,7 @@ func StartChromium(t testing.TB) *Chromium {
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--user-data-dir="+dir, "--remote-debugging-pipe", "about:blank")
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	cmd.ExtraFiles = []*os.File{theirsIn, theirsOut}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	exited := Spawn(t, cmd, filepath.Join(t.TempDir(), "log"))
 	_ = theirsIn.Close()
 	_ = theirsOut.Close()
@@ -75,8 +77,16 @@ func StartChromium(t testing.TB) *Chromium {
 		c.read(ours)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		group := -cmd.Process.Pid
+		_ = syscall.Kill(group, syscall.SIGKILL)
 		<-exited
+		// Its helpers write into dir for as long as they live.
+		Eventually(t, 10*time.Second, func() error {
+			if err := syscall.Kill(group, 0); err == nil {
+				return errors.New("processes of chromium are left")
+			}
+			return nil
+		})
 		_ = out.Close()
 		_ = ours.SetReadDeadline(time.Now()) // a helper process may still hold the other end
 		<-read
