@@ -34,6 +34,7 @@ func node(status service.Status) *metrics.Metrics {
 	if _, err := transport.NewWebHandler("/metrics", http.NotFoundHandler(), nil, m.Instrument); err != nil {
 		panic(err)
 	}
+	m.FileUsable.With("key", "api.tokens_file").Set(1)
 	m.Observe(func() service.Status { return status })
 	return m
 }

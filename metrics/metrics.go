@@ -27,6 +27,7 @@ type Metrics struct {
 	Probe      probe.Metrics
 	Registry   registry.Metrics
 	Cancelled  kitmetrics.Counter
+	FileUsable kitmetrics.Gauge
 
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -47,6 +48,11 @@ func New() *Metrics {
 	m.Credential.Transitions = m.counter("credential_transitions_total", "Transitions of generations attempted, by the state they lead to.", "to")
 	m.Credential.TransitionFailures = m.counter("credential_transition_failures_total", "Transitions of generations that failed, by the state they lead to.", "to")
 	m.Cancelled = m.counter("revoked_allocations_total", "Allocations that were ended because their credential was revoked.")
+	usable := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "file_usable", Help: "Whether the files that a configuration key names are in force as they are now; 0 = what they said before is.",
+	}, []string{"key"})
+	m.registry.MustRegister(usable)
+	m.FileUsable = kitprometheus.NewGauge(usable)
 	m.Probe.Duration = kitprometheus.NewHistogram(probes)
 	m.Registry.Operations = m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation")
 	m.Registry.Failures = m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation")

@@ -33,6 +33,7 @@ type Facts struct {
 	Node, Region, Zone string
 	Mode               coturn.Mode
 	RESTAddr           string // what the record advertises
+	RESTScheme         string // http or https
 	URIs               []string
 	Version            string // of turnwarden
 	RotateEvery        time.Duration
@@ -159,7 +160,7 @@ func (n *Node) Publication() registry.Publication {
 		n.present.Store(true)
 	}
 	r := directory.Record{
-		RESTAddr: n.facts.RESTAddr, RESTScheme: "http", Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
+		RESTAddr: n.facts.RESTAddr, RESTScheme: n.facts.RESTScheme, Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
 		URIs: n.facts.URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: n.facts.Version,
 		CapacityMbps: s.Traffic.CapacityBytesPerSecond * 8 / 1e6,
 		RxMbps:       s.Traffic.RxBytesPerSecond * 8 / 1e6,

@@ -27,25 +27,42 @@ type Instrument func(route string, next http.Handler, codes ...int) http.Handler
 
 // APIOptions are what a credential API may have beyond its routes.
 type APIOptions struct {
-	URIs bool // GET /turncredential names the servers, too: a gateway's
+	URIs   bool // GET /turncredential names the servers, too: a gateway's
+	Access Access
+}
+
+// A route says what is answered where, and to whom.
+type route struct {
+	path    string
+	handler http.Handler
+	methods []string
+	scope   string  // that a token needs
+	refuse  refusal // how an error is told
 }
 
 // NewAPIHandler serves the credential API: one credential, in the shapes that the
 // clients there are read.
 func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handler {
-	mux := http.NewServeMux()
-	handle := func(path string, h http.Handler) {
-		mux.Handle(path, instrument(path, h, http.StatusOK, http.StatusServiceUnavailable))
-	}
 	plain := encodeSeed(seed)
 	if o.URIs {
 		plain = encodeSeed(seedOfFleet)
 	}
-	handle("/turncredential", only(byFormat(e, credentials(e, decodeSeed, plain, seedRefusal)), seedRefusal, http.MethodGet, http.MethodHead))
-	// Janus asks by POST unless it is told otherwise.
-	handle("/v1/turn", only(credentials(e, decodeForm, encodeAs(draft), problem), problem, http.MethodGet, http.MethodHead, http.MethodPost))
-	handle("/v1/ice", only(credentials(e, decodeForm, encodeAs(rtcConfiguration), problem), problem, http.MethodGet, http.MethodHead))
-	mux.Handle("/", instrument("other", http.HandlerFunc(notFound), http.StatusNotFound))
+	get := []string{http.MethodGet, http.MethodHead}
+	guard := newGuard(o.Access)
+	mux := http.NewServeMux()
+	for _, r := range []route{
+		{"/turncredential", byFormat(e, credentials(e, decodeSeed, plain, seedRefusal)), get, ScopeCredential, seedRefusal},
+		// Janus asks by POST unless it is told otherwise.
+		{"/v1/turn", credentials(e, decodeForm, encodeAs(draft), problem), append(get, http.MethodPost), ScopeCredential, problem},
+		{"/v1/ice", credentials(e, decodeForm, encodeAs(rtcConfiguration), problem), get, ScopeCredential, problem},
+	} {
+		h := guard.protect(only(r.handler, r.refuse, r.methods...), r.scope, r.refuse)
+		if r.path == "/v1/turn" {
+			h = guard.keyParameter(h)
+		}
+		mux.Handle(r.path, instrument(r.path, h, append(guard.codes(), http.StatusOK, http.StatusServiceUnavailable)...))
+	}
+	mux.Handle("/", instrument("other", guard.protect(http.HandlerFunc(notFound), "", problem), append(guard.codes(), http.StatusNotFound)...))
 	return mux
 }
 

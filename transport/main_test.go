@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -77,4 +78,12 @@ func mintingNode(tb testing.TB, mode coturn.Mode) *service.Node {
 		return err
 	})
 	return node
+}
+
+// heap is what is reachable now.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -43,7 +43,7 @@ func (d *document) check(c *Config) {
 	}
 	d.checkInterfaces(c, bad)
 	d.checkRegistry(c, bad)
-	d.checkListen(c, bad)
+	d.checkAPI(c, bad)
 }
 
 func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string)) {
@@ -90,22 +90,6 @@ func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string))
 	}
 	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {
 		bad("registry.tls", "one of cert_file and key_file", "both, or neither")
-	}
-}
-
-func (d *document) checkListen(c *Config, bad func(key, found, remedy string)) {
-	host, port, err := net.SplitHostPort(c.API.Listen)
-	number, portErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || portErr != nil {
-		bad("api.listen", strconv.Quote(c.API.Listen), "address:port, such as 127.0.0.1:13478")
-		return
-	}
-	if number == 0 && len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "" {
-		bad("api.listen", strconv.Quote(c.API.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
-	}
-	if !c.API.AllowUnauthenticated && !loopback(host) {
-		bad("api.listen", strconv.Quote(c.API.Listen),
-			"a loopback address; on any other address whoever can reach it gets TURN credentials: set api.allow_unauthenticated: true if a firewall keeps strangers out")
 	}
 }
 

@@ -79,10 +79,24 @@ type ProbeConfig struct {
 	FailAfter int           `yaml:"fail_after" default:"3" min:"1" help:"Failures in a row after which the server does not serve."`
 }
 
-// APIConfig says where GET /turncredential is answered.
+// APIConfig says where GET /turncredential is answered, and to whom. All that is set of
+// client_ca_file, tokens_file and allow_cidrs has to be passed.
 type APIConfig struct {
-	Listen               string `yaml:"listen" default:"127.0.0.1:13478" help:"Address of the credential API."`
-	AllowUnauthenticated bool   `yaml:"allow_unauthenticated" default:"false" help:"Serve credentials on a non-loopback address to whoever can reach it."`
+	Listen               string          `yaml:"listen" default:"127.0.0.1:13478" help:"Address of the credential API."`
+	TLS                  ServerTLSConfig `yaml:"tls"`
+	TokensFile           string          `yaml:"tokens_file" help:"File with a line for each caller, made by turnwarden token NAME: only who sends one of these tokens is answered."`
+	AllowCIDRs           []string        `yaml:"allow_cidrs" help:"Addresses and prefixes that may call; empty = all."`
+	AllowUnauthenticated bool            `yaml:"allow_unauthenticated" default:"false" help:"Serve credentials on a non-loopback address to whoever can reach it."`
+	TrustedProxies       []string        `yaml:"trusted_proxies" help:"Addresses and prefixes of proxies whose X-Forwarded-For is believed."`
+	CORSOrigins          []string        `yaml:"cors_origins" help:"Origins of web pages that may read answers, such as https://app.example.org; empty = none."`
+	RateLimit            float64         `yaml:"rate_limit" default:"0" help:"Requests per second of each caller: a token (its line may say otherwise) or, without tokens, an address; 0 = no limit."`
+}
+
+// ServerTLSConfig names the files of a TLS server, which are read again when they change.
+type ServerTLSConfig struct {
+	CertFile     string `yaml:"cert_file" help:"Certificate, with its chain; with key_file, the API is served over TLS."`
+	KeyFile      string `yaml:"key_file" help:"Its key."`
+	ClientCAFile string `yaml:"client_ca_file" help:"Authorities: only clients that show a certificate of theirs are answered."`
 }
 
 // AdminConfig says where operators' commands are taken.

@@ -63,7 +63,7 @@ func describeKeys(b *strings.Builder, typ reflect.Type, prefix string) {
 
 func kind(f reflect.StructField) string {
 	k := map[reflect.Type]string{
-		reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "true or false", reflect.TypeFor[int](): "whole number",
+		reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "true or false", reflect.TypeFor[int](): "whole number", reflect.TypeFor[float64](): "number",
 		reflect.TypeFor[time.Duration](): "duration", reflect.TypeFor[Mbps](): "auto or Mbps", reflect.TypeFor[[]string](): "list",
 	}[f.Type]
 	if words := f.Tag.Get("oneof"); words != "" {

@@ -40,6 +40,7 @@ type flags struct {
 	log           *promslog.Config
 	socket        string
 	out           string
+	caller        string
 	dashboards    dashboards.Options
 }
 
@@ -68,11 +69,12 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 	configFlag(check, &f)
 
 	operator := operatorCommands(app, &f)
+	token := tokenCommand(app, &f)
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, dashboards; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -88,6 +90,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 		err = runNode(f, promslog.New(f.log), s)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
+	case token.FullCommand():
+		err = makeToken(f.caller, stdout)
 	case dashboardsCmd.FullCommand():
 		err = dashboards.Write(f.out, f.dashboards)
 	default:

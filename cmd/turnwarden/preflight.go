@@ -36,7 +36,8 @@ type site struct {
 	restAddr   string
 	outside    netip.Addr // the default route's source address; invalid without one
 	lock       *os.File
-	web, api   net.Listener
+	web        net.Listener
+	api        *apiSite
 	admin      net.Listener // nil without one
 
 	// runtime is what the last child was started with.
@@ -63,7 +64,8 @@ func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_
 		func() error { return s.freePorts(renderedPath(cfg), logger) },
 		func() error { return s.prepareUserDB(ctx, cfg) },
 		func() error { return s.findInterfaces(cfg, logger) },
-		func() error { return s.listen(ctx, cfg, f) },
+		func() error { return s.listenWeb(ctx, f) },
+		func() (err error) { s.api, err = openAPI(ctx, cfg.API, logger); return err },
 		func() error { return s.listenAdmin(ctx, cfg, logger) },
 		func() error { return s.prepareRegistry(cfg, logger) },
 	} {
@@ -78,7 +80,10 @@ func (s *site) close() {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-	for _, l := range []net.Listener{s.web, s.api, s.admin} {
+	if s.api != nil {
+		s.api.Close()
+	}
+	for _, l := range []net.Listener{s.web, s.admin} {
 		if l != nil {
 			l.Close()
 		}
@@ -254,20 +259,16 @@ func trafficConfig(cfg Config) traffic.Config {
 	return traffic.Config{CapacityMbps: float64(cfg.Traffic.CapacityMbps), Direction: cfg.Traffic.Direction, Interval: cfg.Traffic.Interval}
 }
 
-// listen binds both listeners before anything runs: a taken port is an error of
-// the start, not of the run.
-func (s *site) listen(ctx context.Context, cfg Config, f flags) (err error) {
+// listenWeb binds the address before anything runs, as the other listeners are: a taken
+// port is an error of the start, not of the run.
+func (s *site) listenWeb(ctx context.Context, f flags) (err error) {
 	if f.webConfigFile != "" {
 		if err := web.Validate(f.webConfigFile); err != nil {
 			return fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	var lc net.ListenConfig
-	if s.web, err = lc.Listen(ctx, "tcp", f.webListen); err != nil {
+	if s.web, err = new(net.ListenConfig).Listen(ctx, "tcp", f.webListen); err != nil {
 		return fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
-	}
-	if s.api, err = lc.Listen(ctx, "tcp", cfg.API.Listen); err != nil {
-		return fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}
 	return nil
 }

@@ -74,6 +74,11 @@ func TestBadInput(t *testing.T) {
 			prepare: func(t *testing.T, h *host) { h.write(t, filepath.Join(h.dir, "turndb"), "this is not a database") },
 			want:    []string{"turndb"},
 		},
+		"no tokens file": {options: options{set: map[string]string{"api.tokens_file": "/nowhere/tokens"}}, want: []string{"api.tokens_file", "/nowhere/tokens"}},
+		"no certificate": {
+			options: options{set: map[string]string{"api.tls": "{cert_file: /nowhere/cert.pem, key_file: /nowhere/key.pem}"}},
+			want:    []string{"api.tls", "/nowhere/cert.pem"},
+		},
 		"UDP port taken": {
 			prepare: func(t *testing.T, h *host) { taken(t, "udp", h.addr().String()) },
 			want:    []string{self, "udp", "listening-port"},

@@ -59,7 +59,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	counts := metrics.New()
 	node := service.NewNode(service.Facts{
 		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
-		RESTAddr: at.restAddr, URIs: at.conf.URIs(at.outside), Version: version.Version,
+		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside), Version: version.Version,
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
 	}, part("node"))
 	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
@@ -87,7 +87,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	node.Join(parts)
 	counts.Observe(node.Status)
 
-	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{}))
+	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Access: at.api.access}))
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
@@ -131,6 +131,9 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 		admin := &http.Server{Handler: transport.NewAdminHandler(node), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
 		add("admin", func() error { return ended(admin.Serve(at.admin)) }, shutdown(admin))
 	}
+	if len(at.api.files) > 0 {
+		addRun("files", func(ctx context.Context) error { return watch(ctx, at.api.files, part("files"), counts.FileUsable) })
+	}
 	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api))
 	add("web", func() error {
 		systemd := false
@@ -173,19 +176,6 @@ func (s *site) store(cfg Config) credential.Store {
 		return coturn.NewSQLite(s.userdb)
 	}
 	return coturn.NewTurnadmin(cfg.Coturn.Turnadmin, s.userdb)
-}
-
-// newServer bounds what one connection may cost.
-func newServer(h http.Handler) *http.Server {
-	// A stream of events has no end of its own.
-	ctx, end := context.WithCancel(context.Background())
-	s := &http.Server{
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		Handler:     h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	s.RegisterOnShutdown(end)
-	return s
 }
 
 func ended(err error) error {

@@ -247,6 +247,12 @@ func (f field) set(s string) error {
 			return fmt.Errorf("a whole number, at least %d", floor)
 		}
 		*p = n
+	case *float64:
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || n < 0 || n > 1e9 || math.IsNaN(n) {
+			return errors.New("a number, at least 0, without a unit")
+		}
+		*p = n
 	case *time.Duration:
 		floor, _ := time.ParseDuration(least) // "" is 0
 		d, err := time.ParseDuration(s)

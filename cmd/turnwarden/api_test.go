@@ -1,0 +1,194 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// selfSigned writes a certificate of its own authority for the address, and its key.
+func selfSigned(t *testing.T, ip, cert, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "turnwarden test"}, IPAddresses: []net.IP{net.ParseIP(ip)},
+		IsCA: true, BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalECPrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTokensOverTLS: callers need a token, and both the tokens and the certificate are
+// those that the files hold now.
+func TestTokensOverTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tokens, cert, key := filepath.Join(dir, "tokens"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	first, firstLine, err := transport.NewToken("first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tokens, []byte(firstLine+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, z, _ := registered(t, options{})
+	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{
+		"node": "over-tls", "api.tokens_file": tokens, "api.tls": fmt.Sprintf("{cert_file: %s, key_file: %s}", cert, key),
+	}})
+	selfSigned(t, h.ip, cert, key)
+	h.serve(t)
+	ask := func(token string) (int, error) {
+		pool := x509.NewCertPool()
+		root, err := os.ReadFile(cert)
+		if err != nil {
+			return 0, err
+		}
+		pool.AppendCertsFromPEM(root)
+		client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+		r, err := http.NewRequest("GET", "https://"+h.rest()+"/turncredential", nil)
+		if err != nil {
+			return 0, err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		response, err := client.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		return response.StatusCode, response.Body.Close()
+	}
+	answers := func(token string, want int) {
+		t.Helper()
+		realtest.Eventually(t, 20*time.Second, func() error {
+			code, err := ask(token)
+			if err == nil && code != want {
+				err = fmt.Errorf("got %d, want %d", code, want)
+			}
+			return err
+		})
+	}
+	answers(first, 200)
+	answers("", 401)
+	realtest.Eventually(t, 20*time.Second, func() error {
+		record, _, err := z.Client(t).Get("/turn/servers/over-tls")
+		if err == nil && !strings.Contains(string(record), `"restScheme":"https"`) {
+			err = errors.New(string(record))
+		}
+		return err
+	})
+
+	second, secondLine, err := transport.NewToken("second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, tokens, secondLine+"\n")
+	answers(second, 200)
+	answers(first, 401)
+	h.write(t, tokens, firstLine+"\nsecond\n")
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if v := h.metric(t, `turnwarden_file_usable{key="api.tokens_file"}`); v != "0" {
+			return fmt.Errorf("file_usable is %s", v)
+		}
+		return nil
+	})
+	answers(second, 200) // a mistake changes nothing
+	answers(first, 401)
+	if log := h.tail(); !strings.Contains(log, "line 2: found") || !strings.Contains(log, "stays in force") {
+		t.Errorf("the mistake is not in the log:\n%s", log)
+	}
+	h.write(t, tokens, firstLine+"\n")
+	answers(first, 200)
+
+	selfSigned(t, h.ip, cert, key) // ask trusts this one alone from now on
+	answers(first, 200)
+	for _, key := range []string{"api.tokens_file", "api.tls"} {
+		if v := h.metric(t, `turnwarden_file_usable{key="`+key+`"}`); v != "1" {
+			t.Errorf("file_usable of %s is %s", key, v)
+		}
+	}
+	if log := h.tail(); strings.Contains(log, first) || strings.Contains(log, second) {
+		t.Error("a token is in the log")
+	}
+}
+
+// TestOpenAPIMistakes: each is one line that names the key, the file and what to do.
+func TestOpenAPIMistakes(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	selfSigned(t, "127.0.0.1", cert, key)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		config APIConfig
+		want   []string
+	}{
+		"a mistake in the tokens": {APIConfig{TokensFile: write("tokens", "# callers\nalice K3Y\n")}, []string{"api.tokens_file", "tokens", "line 2", "turnwarden token alice"}},
+		"no tokens":               {APIConfig{TokensFile: "/nowhere/tokens"}, []string{"api.tokens_file", "/nowhere/tokens"}},
+		"key and certificate": {
+			APIConfig{TLS: ServerTLSConfig{CertFile: cert, KeyFile: write("other.pem", "no key")}},
+			[]string{"api.tls", "cert_file and key_file", "other.pem"},
+		},
+		"no authority":  {APIConfig{TLS: ServerTLSConfig{CertFile: cert, KeyFile: key, ClientCAFile: write("ca.pem", "no authority")}}, []string{"api.tls", "client_ca_file", "no PEM certificate"}},
+		"address taken": {APIConfig{Listen: taken.Addr().String()}, []string{"api.listen", "address already in use"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.config.Listen == "" {
+				c.config.Listen = "127.0.0.1:0"
+			}
+			_, err := openAPI(t.Context(), c.config, slog.New(slog.DiscardHandler))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) || strings.Contains(err.Error(), "K3Y") || strings.Contains(err.Error(), "\n") {
+					t.Errorf("no %q in: %v", w, err)
+				}
+			}
+		})
+	}
+}

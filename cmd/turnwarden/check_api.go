@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+)
+
+// checkAPI: an address that others can reach needs something that tells callers apart.
+func (d *document) checkAPI(c *Config, bad func(key, found, remedy string)) {
+	a := &c.API
+	host, port, err := net.SplitHostPort(a.Listen)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	switch guarded := a.TokensFile != "" || a.TLS.ClientCAFile != "" || len(a.AllowCIDRs) > 0; {
+	case err != nil || portErr != nil:
+		bad("api.listen", strconv.Quote(a.Listen), "address:port, such as 127.0.0.1:13478")
+	case number == 0 && len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "":
+		bad("api.listen", strconv.Quote(a.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
+	case !guarded && !a.AllowUnauthenticated && !loopback(host):
+		bad("api.listen", strconv.Quote(a.Listen),
+			"a loopback address; on any other address whoever can reach it gets TURN credentials: set api.tokens_file, api.tls.client_ca_file or api.allow_cidrs, or api.allow_unauthenticated: true if a firewall keeps strangers out")
+	}
+	if (a.TLS.CertFile == "") != (a.TLS.KeyFile == "") {
+		bad("api.tls", "one of cert_file and key_file", "both, or neither")
+	}
+	if a.TLS.ClientCAFile != "" && a.TLS.CertFile == "" {
+		bad("api.tls.client_ca_file", strconv.Quote(a.TLS.ClientCAFile)+" without cert_file", "client_ca_file together with cert_file and key_file, for only over TLS a client can show a certificate")
+	}
+	for _, list := range []struct {
+		key   string
+		items []string
+	}{{"api.allow_cidrs", a.AllowCIDRs}, {"api.trusted_proxies", a.TrustedProxies}} {
+		for _, s := range list.items {
+			if _, err := parsePrefix(s); err != nil {
+				bad(list.key, strconv.Quote(s), "addresses such as 192.0.2.1 or 2001:db8::/64, without bits behind the prefix")
+			}
+		}
+	}
+	for _, s := range a.CORSOrigins {
+		if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || s != u.Scheme+"://"+u.Host {
+			bad("api.cors_origins", strconv.Quote(s), "origins such as https://app.example.org, each by its name and without a path")
+		}
+	}
+}
+
+// parsePrefix takes an address or a prefix in CIDR notation.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("parse prefix: %w", err)
+	}
+	if p != p.Masked() || p.Addr().Is4In6() {
+		return p, fmt.Errorf("bits behind the prefix of %s", s)
+	}
+	return p, nil
+}
