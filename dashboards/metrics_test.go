@@ -94,6 +94,8 @@ func shownNowhere() map[string]string {
 		"turnwarden_http_request_duration_seconds_sum": "its buckets are shown",
 		"turnwarden_probe_duration_seconds_count":      "its buckets are shown",
 		"turnwarden_probe_duration_seconds_sum":        "its buckets are shown",
+		"turnwarden_probe_rtt_seconds_count":           "its buckets are shown",
+		"turnwarden_probe_rtt_seconds_sum":             "its buckets are shown",
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
@@ -31,7 +32,11 @@ var (
 	childState = desc("child_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
 
 	probeSuccess  = desc("probe_success", "Whether the last TURN probe succeeded.", "transport")
-	probeFailures = desc("probe_consecutive_failures", "Probes that failed in a row, up to now.")
+	probeStage    = desc("probe_stage_success", "Whether this stage of the last TURN probe succeeded. Stages that were not reached, or that the configuration does not allow, have no series.", "transport", "stage")
+	probeFailures = desc("probe_consecutive_failures", "Probes that failed in a row, up to now, over the transport that decides whether the node serves.")
+	certExpiry    = desc("probe_certificate_expiry_timestamp_seconds", "Unix time at which the first of the certificates that clients are shown expires.", "transport")
+	certStart     = desc("probe_certificate_not_before_timestamp_seconds", "Unix time from which that certificate is valid.", "transport")
+	misadvertised = desc("relayed_address_mismatch", "Whether clients are told another relayed address than external-ip or relay-ip say.")
 	full          = desc("full", "Whether the TURN server answered the last Allocate with 486 or 508.")
 
 	receiveBytes  = desc("network_receive_bytes_total", "Bytes received by the network device, from the kernel's counter.", "device")
@@ -102,12 +107,12 @@ func (e emitter) bool(d *prometheus.Desc, v bool, labels ...string) {
 }
 
 // time writes 0 for a time that has not come yet.
-func (e emitter) time(d *prometheus.Desc, t time.Time) {
-	if t.IsZero() {
-		e.gauge(d, 0)
-		return
+func (e emitter) time(d *prometheus.Desc, t time.Time, labels ...string) {
+	n := 0.0
+	if !t.IsZero() {
+		n = float64(t.UnixMilli()) / 1000
 	}
-	e.gauge(d, float64(t.UnixMilli())/1000)
+	e.gauge(d, n, labels...)
 }
 
 func (e emitter) stateset(d *prometheus.Desc, current string, states ...string) {
@@ -124,8 +129,27 @@ func (e emitter) child(s service.Status) {
 }
 
 func (e emitter) probe(s service.Status) {
-	e.bool(probeSuccess, s.Probe.Serving && s.Probe.Failures == 0, "udp")
+	if len(s.Probe.Answers) == 0 {
+		e.bool(probeSuccess, false, string(probe.UDP)) // no child runs
+	}
+	for i, a := range s.Probe.Answers {
+		transport := string(a.Transport)
+		switch {
+		case i == 0:
+			e.bool(probeSuccess, a.OK() && s.Probe.Serving, transport)
+		case !a.At.IsZero():
+			e.bool(probeSuccess, a.OK(), transport)
+		}
+		for _, o := range a.Outcomes {
+			e.bool(probeStage, o.OK, transport, o.Stage)
+		}
+		if c := a.Certificate; !c.NotAfter.IsZero() {
+			e.time(certExpiry, c.NotAfter, transport)
+			e.time(certStart, c.NotBefore, transport)
+		}
+	}
 	e.gauge(probeFailures, float64(s.Probe.Failures))
+	e.bool(misadvertised, s.Probe.Misadvertised != "")
 	e.bool(full, s.Probe.Full)
 }
 

@@ -65,7 +65,16 @@ func serving() service.Status {
 	return service.Status{
 		At: at, Node: "turn-1", RotateEvery: 12 * time.Hour,
 		Child: supervisor.Child{State: supervisor.Running, PID: os.Getpid(), StartedAt: at.Add(-time.Hour), Restarts: 2},
-		Probe: probe.Result{PID: os.Getpid(), At: at, Serving: true, Served: true, Authenticated: true},
+		Probe: probe.Result{
+			PID: os.Getpid(), At: at, Serving: true, Served: true, Authenticated: true,
+			Answers: []probe.Answer{
+				{Transport: probe.UDP, At: at, Outcomes: outcomes(probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh)},
+				{
+					Transport: probe.TLS, At: at, Outcomes: outcomes(probe.StageTLS, probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh),
+					Certificate: probe.Certificate{NotBefore: at.AddDate(0, 0, -30), NotAfter: at.AddDate(0, 0, 60)},
+				},
+			},
+		},
 		Credential: credential.Status{
 			Generations: []credential.GenerationStatus{{ID: 6, State: credential.Retiring}, {ID: 7, State: credential.Active}},
 			Active:      7, Published: at.Add(-time.Hour), Expires: at.Add(23 * time.Hour), DeletesPending: 1,
@@ -84,6 +93,14 @@ func serving() service.Status {
 			LastPublish: at.Add(-time.Second), LastRecord: directory.Record{FreeTraffic: 812.4},
 		},
 	}
+}
+
+// outcomes are those of a good round.
+func outcomes(stages ...string) (all []probe.Outcome) {
+	for _, s := range stages {
+		all = append(all, probe.Outcome{Stage: s, OK: true})
+	}
+	return all
 }
 
 // exposition is what a scraper gets.

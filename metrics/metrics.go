@@ -42,9 +42,9 @@ func New() *Metrics {
 	m.Supervisor.Restarts = m.counter("child_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
 	m.Credential.Rotations = m.counter("credential_rotations_total", "Credential rotations attempted.")
 	m.Credential.Failures = m.counter("credential_rotation_failures_total", "Credential rotations that failed.")
-	probes := prometheus.NewHistogramVec(histogramOpts("probe_duration_seconds", "Time a TURN probe took.",
-		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}), []string{"transport"})
-	probes.WithLabelValues("udp")
+	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
+	m.Probe.Duration = m.byTransport(histogramOpts("probe_duration_seconds", "Time a TURN probe took.", buckets))
+	m.Probe.RTT = m.byTransport(histogramOpts("probe_rtt_seconds", "Time that the TURN server took to grant a probe its allocation.", buckets))
 	m.Credential.Transitions = m.counter("credential_transitions_total", "Transitions of generations attempted, by the state they lead to.", "to")
 	m.Credential.TransitionFailures = m.counter("credential_transition_failures_total", "Transitions of generations that failed, by the state they lead to.", "to")
 	m.Cancelled = m.counter("revoked_allocations_total", "Allocations that were ended because their credential was revoked.")
@@ -53,14 +53,13 @@ func New() *Metrics {
 	}, []string{"key"})
 	m.registry.MustRegister(usable)
 	m.FileUsable = kitprometheus.NewGauge(usable)
-	m.Probe.Duration = kitprometheus.NewHistogram(probes)
 	m.Registry.Operations = m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation")
 	m.Registry.Failures = m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation")
 
 	m.requests = prometheus.NewHistogramVec(histogramOpts("http_request_duration_seconds", "Time to answer HTTP requests.",
 		[]float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5}), []string{"handler", "method", "code"})
 	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "http_requests_in_flight", Help: "HTTP requests now being answered."})
-	m.registry.MustRegister(probes, m.requests, m.inFlight,
+	m.registry.MustRegister(m.requests, m.inFlight,
 		versioncollector.NewCollector(namespace),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -88,6 +87,14 @@ func (m *Metrics) counter(name, help string, labels ...string) *kitprometheus.Co
 	}
 	m.registry.MustRegister(v)
 	return kitprometheus.NewCounter(v)
+}
+
+// byTransport begins with the one that every server has, unless it is told not to.
+func (m *Metrics) byTransport(opts prometheus.HistogramOpts) *kitprometheus.Histogram {
+	v := prometheus.NewHistogramVec(opts, []string{"transport"})
+	v.WithLabelValues(string(probe.UDP))
+	m.registry.MustRegister(v)
+	return kitprometheus.NewHistogram(v)
 }
 
 // histogramOpts gives every histogram classic buckets, which all scrapers read,

@@ -9,6 +9,7 @@ import (
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
@@ -24,6 +25,7 @@ func events(m *metrics.Metrics) {
 	m.Credential.Rotations.Add(1)
 	m.Credential.Failures.Add(1)
 	m.Probe.Duration.With("transport", "udp").Observe(0.003)
+	m.Probe.RTT.With("transport", "udp").Observe(0.001)
 	for _, operation := range []string{"create", "set", "delete", "exists"} {
 		m.Registry.Operations.With("operation", operation).Add(1)
 		m.Registry.Failures.With("operation", operation).Add(1)
@@ -40,6 +42,7 @@ var eventSeries = []string{
 	`turnwarden_credential_rotations_total`,
 	`turnwarden_credential_rotation_failures_total`,
 	`turnwarden_probe_duration_seconds_count{transport="udp"}`,
+	`turnwarden_probe_rtt_seconds_count{transport="udp"}`,
 	`turnwarden_zookeeper_operations_total{operation="create"}`,
 	`turnwarden_zookeeper_operations_total{operation="set"}`,
 	`turnwarden_zookeeper_operations_total{operation="delete"}`,
@@ -90,6 +93,7 @@ func TestKnownInAdvance(t *testing.T) {
 		`turnwarden_child_up`,
 		`turnwarden_probe_success{transport="udp"}`,
 		`turnwarden_probe_consecutive_failures`,
+		`turnwarden_relayed_address_mismatch`,
 		`turnwarden_capacity_bytes_per_second`,
 		`turnwarden_headroom_bytes_per_second`,
 		`turnwarden_credential_valid`,
@@ -210,8 +214,38 @@ func TestSeriesComeAndGo(t *testing.T) {
 			"turnwarden_network_",
 		},
 		"one failed probe while serving": {
-			func(s *service.Status) { s.Probe.Failures = 1 },
-			map[string]string{`turnwarden_probe_success{transport="udp"}`: "0", `turnwarden_ready`: "1"},
+			func(s *service.Status) {
+				s.Probe.Failures = 1
+				s.Probe.Answers[0] = probe.Answer{Transport: probe.UDP, At: s.At, Failures: 1, Outcomes: []probe.Outcome{{Stage: probe.StageBind}}}
+			},
+			map[string]string{
+				`turnwarden_probe_success{transport="udp"}`:                    "0",
+				`turnwarden_probe_stage_success{stage="bind",transport="udp"}`: "0",
+				`turnwarden_ready`: "1",
+			},
+			`turnwarden_probe_stage_success{stage="unauthorized",transport="udp"}`,
+		},
+		"TLS alone fails": {
+			func(s *service.Status) {
+				s.Probe.Answers[1] = probe.Answer{Transport: probe.TLS, At: s.At, Failures: 9, Failing: true, Outcomes: []probe.Outcome{{Stage: probe.StageTLS}}}
+			},
+			map[string]string{
+				`turnwarden_probe_success{transport="tls"}`:                   "0",
+				`turnwarden_probe_stage_success{stage="tls",transport="tls"}`: "0",
+				`turnwarden_probe_success{transport="udp"}`:                   "1",
+				`turnwarden_probe_consecutive_failures`:                       "0",
+				`turnwarden_ready`:                                            "1",
+			},
+			"turnwarden_probe_certificate",
+		},
+		"not yet asked over TLS": {
+			func(s *service.Status) { s.Probe.Answers[1] = probe.Answer{Transport: probe.TLS} },
+			map[string]string{`turnwarden_probe_success{transport="udp"}`: "1"},
+			`turnwarden_probe_success{transport="tls"}`,
+		},
+		"wrong relayed address": {
+			func(s *service.Status) { s.Probe.Misadvertised = "clients are told 10.0.0.5" },
+			map[string]string{`turnwarden_relayed_address_mismatch`: "1", `turnwarden_ready`: "1"},
 			"",
 		},
 		"clock stepped back": {

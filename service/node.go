@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -42,8 +41,10 @@ type Facts struct {
 	// RelayFree says whether relay ports are free, so that a 508 means that the
 	// server cannot open its relay sockets.
 	RelayFree func() bool
-	// Listener finds the address on which a running child answers.
-	Listener func(pid int) (netip.AddrPort, bool)
+	// Listeners finds where a running child answers; what the first says decides
+	// whether it serves.
+	Listeners     func(pid int) []probe.Listener
+	LoopbackPeers bool // turnserver.conf has allow-loopback-peers
 }
 
 // Parts are what a node is made of. Registrar is nil on a standalone node.
@@ -188,8 +189,10 @@ func (n *Node) Target() (probe.Target, bool) {
 	if c.State != supervisor.Running {
 		return probe.Target{}, false
 	}
-	addr, ok := n.facts.Listener(c.PID)
-	return probe.Target{Addr: addr, PID: c.PID, NoSTUN: n.facts.NoSTUN}, ok
+	return probe.Target{
+		PID: c.PID, Listeners: n.facts.Listeners(c.PID),
+		NoSTUN: n.facts.NoSTUN, LoopbackPeers: n.facts.LoopbackPeers,
+	}, true
 }
 
 // ProbeCredential tells the prober what to log in with.
@@ -221,7 +224,7 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})
 	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
 	defer cancel()
-	_, err := probe.Allocate(ctx, target.Addr, username, password)
+	_, err := target.Listeners[0].Allocate(ctx, username, password)
 	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && n.facts.RelayFree() {
 		return fmt.Errorf("no relay socket can be opened, though ports are free; check relay-ip: %w", err)
 	}

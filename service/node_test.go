@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -80,7 +79,7 @@ func TestNode(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	node := service.NewNode(service.Facts{
 		Node: "turn-1", RESTAddr: "10.0.0.5:13478", RotateEvery: time.Hour, ProbeTimeout: 5 * time.Second,
-		Listener: func(int) (netip.AddrPort, bool) { return server.Addr, true },
+		Listeners: func(int) []probe.Listener { return []probe.Listener{{Transport: probe.UDP, Addr: server.Addr}} },
 	}, logger)
 	var once sync.Once
 	start := func(ctx context.Context) (process supervisor.Process, err error) {
@@ -98,7 +97,7 @@ func TestNode(t *testing.T) {
 			probe.Node{
 				Target: node.Target, Credential: node.ProbeCredential, Notify: node.ProbeChanged,
 				Owners: func(int) error { return nil },
-			}, logger, probe.Metrics{Duration: discard.NewHistogram()}),
+			}, logger, probe.Metrics{Duration: discard.NewHistogram(), RTT: discard.NewHistogram()}),
 		Credentials: credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 			users{t, server, map[string]bool{}}, node, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")),
 			node.CredentialChanged, logger, credential.Metrics{

@@ -49,6 +49,9 @@ func readiness(status func() service.Status) http.Handler {
 		for _, r := range reasons {
 			b.WriteString(r.Text + "\n")
 		}
+		for _, n := range service.Notes(s) {
+			b.WriteString("note: " + n + "\n")
+		}
 		if s.Registry != nil {
 			b.WriteString("registry: " + registration(*s.Registry) + "\n")
 		}

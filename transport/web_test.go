@@ -77,6 +77,12 @@ func TestReady(t *testing.T) {
 			func(s *service.Status) { s.Probe.Full, s.Probe.FullCode = true, 486 }, 200,
 			"ready\nfull: the TURN server answers 486 to an Allocate\n",
 		},
+		"another transport fails": {
+			func(s *service.Status) {
+				s.Probe.Answers = []probe.Answer{{Transport: probe.TLS, Failures: 3, Failing: true, Err: "tls: no answer"}}
+			}, 200,
+			"ready\nnote: probe: tls fails, and with it its clients: tls: no answer\n",
+		},
 		"draining": {func(s *service.Status) { s.Draining = true }, 503, "not ready\ndraining\n"},
 		"nothing yet": {
 			func(s *service.Status) {

@@ -28,8 +28,8 @@ func checkConfig(f flags, stdout io.Writer) error {
 // program cannot prove.
 func readConf(cfg Config) (*coturn.Conf, error) {
 	conf, err := coturn.ReadConf(cfg.Coturn.ConfigFile, coturn.Mode(cfg.Credentials.Mode))
-	if err == nil && !conf.UDP {
-		err = fmt.Errorf("%s: no-udp: found, but service is proved over UDP, so that a server without it would never be listed; remove the line", conf.Path)
+	if err == nil && !conf.UDP && !conf.TCP && (!conf.TLS || conf.ClientCertificates) {
+		err = fmt.Errorf("%s: no-udp, no-tcp: found, and no TLS that takes clients without a certificate; service is proved over one of the three, or the server would never be listed; remove one of the lines", conf.Path)
 	}
 	return conf, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
@@ -88,18 +89,37 @@ func freeLoopbackPort(ctx context.Context) (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// listener finds where a running child answers over UDP: on the first address its
-// configuration names, else on the first that it has really bound.
-func (s *site) listener(pid int) (netip.AddrPort, bool) {
-	port := uint16(s.conf.ListeningPort)
-	if len(s.conf.ListeningIPs) > 0 {
-		return netip.AddrPortFrom(s.conf.ListeningIPs[0], port), true
+// listeners are where a running child is probed, the one that most clients use
+// first: on the first address its configuration names, else on the first that it
+// has really bound.
+func (s *site) listeners(pid int) []probe.Listener {
+	var udp, tcp []netip.AddrPort
+	if len(s.conf.ListeningIPs) == 0 {
+		// What cannot be read cannot be probed, and is reported as a port not open.
+		udp, tcp, _ = supervisor.Listeners(pid, uint16(s.conf.ListeningPort), uint16(s.conf.TLSListeningPort))
 	}
-	bound, _, err := supervisor.Listeners(pid, port)
-	if err != nil || len(bound) == 0 {
-		return netip.AddrPort{}, false
+	at := func(bound []netip.AddrPort, port int) netip.AddrPort {
+		if len(s.conf.ListeningIPs) > 0 {
+			return netip.AddrPortFrom(s.conf.ListeningIPs[0], uint16(port))
+		}
+		for _, a := range bound {
+			if a.Port() == uint16(port) {
+				return a
+			}
+		}
+		return netip.AddrPortFrom(netip.Addr{}, uint16(port))
 	}
-	return bound[0], true
+	var all []probe.Listener
+	if s.conf.UDP {
+		all = append(all, probe.Listener{Transport: probe.UDP, Addr: at(udp, s.conf.ListeningPort)})
+	}
+	if s.conf.TCP {
+		all = append(all, probe.Listener{Transport: probe.TCP, Addr: at(tcp, s.conf.ListeningPort)})
+	}
+	if s.conf.TLS && !s.conf.ClientCertificates {
+		all = append(all, probe.Listener{Transport: probe.TLS, Addr: at(tcp, s.conf.TLSListeningPort)})
+	}
+	return all
 }
 
 // cliRuntime is where the CLI of the running child is; zero before the first start.

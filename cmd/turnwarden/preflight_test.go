@@ -60,7 +60,7 @@ func TestBadInput(t *testing.T) {
 		},
 		"no realm":        {options: options{without: "realm"}, want: []string{"realm", "realm=turn.example.org"}},
 		"no lt-cred-mech": {options: options{without: "lt-cred-mech"}, want: []string{"lt-cred-mech", "anybody"}},
-		"no UDP":          {options: options{conf: []string{"no-udp"}}, want: []string{"no-udp", "remove the line"}},
+		"no transport":    {options: options{conf: []string{"no-udp", "no-tcp"}}, want: []string{"no-udp", "remove one of the lines"}},
 		"relay-ip not ours": {
 			options: options{without: "relay-ip", conf: []string{"relay-ip=198.51.100.7"}},
 			want:    []string{"relay-ip=198.51.100.7", "external-ip"},

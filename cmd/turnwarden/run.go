@@ -60,7 +60,8 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	node := service.NewNode(service.Facts{
 		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
 		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside), Version: version.Version,
-		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree, Listener: at.listener,
+		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree,
+		Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
 	}, part("node"))
 	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
 	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
@@ -70,7 +71,10 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
 		node.ChildChanged, part("supervisor"), counts.Supervisor)
 	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
-		probe.Node{Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, RelayFree: at.relayFree, Notify: node.ProbeChanged},
+		probe.Node{
+			Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, Notify: node.ProbeChanged,
+			RelayFree: at.relayFree, Advertised: at.conf.CheckAdvertised,
+		},
 		part("probe"), counts.Probe)
 	parts.Credentials = credential.New(
 		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},

@@ -46,6 +46,8 @@ type Conf struct {
 	// line dtls, without which it is off whatever this says.
 	TLS, DTLS bool
 	Cert, Key string
+	// ClientCertificates are asked of every TLS client, with CA-file (4.6.1).
+	ClientCertificates bool
 
 	ProcUser, ProcGroup string // not rendered: the child is started as coturn.user
 	AllowLoopbackPeers  bool
@@ -201,6 +203,9 @@ func (r *confReader) collect(l confLine) {
 		if !filepath.IsAbs(l.value) {
 			r.warn(l, "%q is not an absolute path; coturn looks for it in the child's directory and in its own, and starts without TLS where it finds none", l.value)
 		}
+		if l.name == "CA-file" {
+			r.warn(l, "coturn asks each TLS client for a certificate, which browsers do not have; nor has turnwarden, so that TLS is not probed; remove the line unless that is meant")
+		}
 	case "redis-statsdb":
 		r.warn(l, "coturn logs this line at its start, with the password in it (4.6.1)")
 	case "prometheus":
@@ -222,6 +227,7 @@ func (r *confReader) settle() {
 	c.MaxPort = r.number("max-port", 65535)
 	c.TotalQuota = r.number("total-quota", 0)
 	c.Cert, c.Key = r.last["cert"].value, r.last["pkey"].value
+	c.ClientCertificates = r.last["CA-file"].value != ""
 	c.UDP, c.TCP = !r.isOn("no-udp"), !r.isOn("no-tcp")
 	c.NoSTUN = r.isOn("no-stun")
 	certified := c.Cert != "" && c.Key != ""

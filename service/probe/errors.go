@@ -10,13 +10,15 @@ import (
 	"github.com/pion/stun/v4"
 )
 
-// The stages of a probe, as Error.Stage and Result.Stage name them.
+// The stages of a probe, in their order.
 const (
+	StageResolve      = "resolve"
+	StageTLS          = "tls"
 	StageBind         = "bind"
 	StageUnauthorized = "unauthorized"
 	StageAllocate     = "allocate"
-	StageRefresh      = "refresh"
 	StageRelay        = "relay"
+	StageRefresh      = "refresh"
 )
 
 // What a caller branches on; an Error wraps at most one of them.
@@ -26,8 +28,8 @@ var (
 	ErrFull      = errors.New("server is full")
 	ErrOpenRelay = errors.New("open relay: no credential is asked for")
 
-	// errLocal marks that this process has no file descriptor left, which a
-	// prober must not hold against the server.
+	// errLocal marks what this process could not do, as without a file descriptor,
+	// which a prober must not hold against the server.
 	errLocal = errors.New("cannot ask")
 )
 

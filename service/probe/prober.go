@@ -26,24 +26,31 @@ type Config struct {
 
 // Target is a running child.
 type Target struct {
-	Addr   netip.AddrPort
-	PID    int  // tells one run from the next
-	NoSTUN bool // the configuration has no-stun: no Binding is answered
+	PID       int        // tells one run from the next
+	Listeners []Listener // the first decides whether it serves; at least one
+
+	NoSTUN        bool // the configuration has no-stun: no Binding is answered
+	NoTURN        bool // no allocation may be asked for now
+	LoopbackPeers bool // it relays to peers on loopback
 }
 
-// Node is what a prober has to know of the node it serves. All but RelayFree
-// are needed, and are safe to call from any goroutine.
+// Node is what a prober has to know of the node it serves. All functions are safe
+// to call from any goroutine.
 type Node struct {
 	Target     func() (Target, bool) // false = no child runs
 	Credential func() (username, password string, ok bool)
-	Owners     func(pid int) error // who else owns the listening port; nil = nobody
-	RelayFree  func() bool         // whether relay ports are free; nil = unknown
+	Owners     func(pid int) error // who else owns the listening ports; nil = nobody
 	Notify     func()              // the verdict has changed
+
+	// These may be nil, where nothing is known.
+	RelayFree  func() bool            // whether relay ports are free
+	Advertised func(netip.Addr) error // why clients should not be told this relayed address
 }
 
-// Metrics are the events a prober counts.
+// Metrics are the events a prober counts. Each has the label transport.
 type Metrics struct {
-	Duration metrics.Histogram // seconds of each good round; label transport
+	Duration metrics.Histogram // seconds of each good round
+	RTT      metrics.Histogram // seconds of each authenticated Allocate that was granted
 }
 
 // Prober probes one child after another.
@@ -54,10 +61,9 @@ type Prober struct {
 	m      Metrics
 	kick   chan struct{}
 
-	// Stages, which the tests of the timing replace.
-	binding   func(context.Context, netip.AddrPort) error
-	anonymous func(context.Context, netip.AddrPort) error
-	allocate  func(ctx context.Context, addr netip.AddrPort, username, password string) (Allocation, error)
+	open func(Listener) asker // the tests of the timing replace it
+
+	misadvertised string // the last that was said
 
 	mu   sync.Mutex
 	last Result
@@ -67,8 +73,8 @@ type Prober struct {
 func New(cfg Config, node Node, logger *slog.Logger, m Metrics) *Prober {
 	return &Prober{
 		cfg: cfg, node: node, logger: logger, m: m,
-		kick:    make(chan struct{}, 1),
-		binding: Binding, anonymous: Anonymous, allocate: Allocate,
+		kick: make(chan struct{}, 1),
+		open: func(l Listener) asker { return &client{Listener: l} },
 	}
 }
 
@@ -109,7 +115,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			p.set(Result{})
 		} else {
 			if target.PID != p.Last().PID {
-				p.set(Result{PID: target.PID, Since: begin})
+				p.set(newResult(target))
 				delay = firstDelay
 			}
 			p.probe(ctx, target)
@@ -132,38 +138,67 @@ func (p *Prober) Run(ctx context.Context) error {
 func (p *Prober) probe(ctx context.Context, t Target) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done := make(chan round)
-	go func() { done <- p.ask(ctx, t) }()
+	rounds := make(chan round)
+	go p.askAll(ctx, t, rounds)
 	for {
 		select {
 		case <-p.kick:
 			if p.pid() != t.PID {
 				cancel()
 			}
-		case o := <-done:
+		case o, more := <-rounds:
+			if !more {
+				return
+			}
 			if ctx.Err() == nil && p.pid() == t.PID {
 				p.conclude(o)
 			}
-			return
+		}
+	}
+}
+
+// askAll asks every listener at the same time, so that none waits for another.
+// While the server starts, only the one that decides: the others have nothing to
+// add, and would slow it down.
+func (p *Prober) askAll(ctx context.Context, t Target, rounds chan<- round) {
+	defer close(rounds)
+	if foreign := p.node.Owners(t.PID); foreign != nil {
+		rounds <- round{at: time.Now(), foreign: foreign}
+		return
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i, l := range t.Listeners {
+		if i == 0 || p.Last().Served {
+			all.Go(func() { rounds <- p.ask(ctx, t, l, i == 0) })
 		}
 	}
 }
 
 // conclude judges a round, says what follows from it, and keeps the verdict.
 func (p *Prober) conclude(o round) {
-	if reason := p.unfair(o.err); reason != "" {
-		p.logger.Warn("Probe failed for a reason of our own, the TURN server is not judged by it", "reason", reason, "err", o.err)
-		return
+	for _, err := range []error{o.err, o.relay} {
+		if reason := p.unfair(err); reason != "" {
+			p.logger.Warn("Probe failed for a reason of our own, the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
+			return
+		}
 	}
 	before := p.Last()
 	after := before.judge(o, p.cfg.FailAfter)
+	p.say(o, before, after)
+	p.set(after)
+}
+
+// say logs what has changed, and what follows.
+func (p *Prober) say(o round, before, after Result) {
 	log := p.logger.With("pid", after.PID)
 	switch {
 	case after.Foreign != "" && after.Foreign != before.Foreign:
 		log.Error("Another program owns the TURN server's port, probes are suspended and the node is not offered", "who", after.Foreign)
 	case after.Foreign != "":
-	case o.err != nil && errors.Is(o.err, ErrOpenRelay):
-		log.Error("TURN server relays for anybody, it is not serving", "err", o.err)
+	case errors.Is(o.err, ErrOpenRelay):
+		log.Error("TURN server relays for anybody, it is not serving", "transport", o.transport, "err", o.err)
+	case !o.decides:
 	case o.err != nil && before.Serving && after.Serving:
 		log.Warn("Probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "of", p.cfg.FailAfter)
 	case o.err != nil && before.Serving:
@@ -172,10 +207,24 @@ func (p *Prober) conclude(o round) {
 		log.Debug("Probe failed, the TURN server is still not serving", "err", o.err, "failures", after.Failures)
 	case !before.Serving && after.Serving:
 		log.Info("TURN server serves", "after", after.At.Sub(after.Since), "failures", before.Failures)
-	case before.Foreign != "" && o.err == nil:
+	}
+	if before.Foreign != "" && after.Foreign == "" {
 		log.Info("TURN server owns its port alone again, probes go on")
 	}
-	p.set(after)
+	for i, a := range after.Answers {
+		switch was := before.Answers[i]; {
+		case after.Failures > 0:
+			// It has been said that all is not well.
+		case a.Failing && !was.Failing:
+			log.Warn("TURN server fails its clients of one transport; it counts as serving, for a restart would cut the calls of the others", "transport", a.Transport, "err", a.Err)
+		case was.Failing && !a.Failing:
+			log.Info("TURN server is good again for its clients of this transport", "transport", a.Transport)
+		}
+	}
+	if m := after.Misadvertised; m != "" && m != p.misadvertised {
+		p.misadvertised = m
+		log.Error("TURN server tells its clients a relayed address that their peers may not reach", "err", m)
+	}
 }
 
 // pid is the running child's, 0 without one.
@@ -189,11 +238,10 @@ func (p *Prober) pid() int {
 // set keeps a verdict and tells when it says something new.
 func (p *Prober) set(r Result) {
 	p.mu.Lock()
-	old, now := p.last, r
+	old := p.last
 	p.last = r
 	p.mu.Unlock()
-	old.At, old.RTT, now.At, now.RTT = time.Time{}, 0, time.Time{}, 0
-	if old != now {
+	if old.news(r) {
 		p.node.Notify()
 	}
 }

@@ -19,17 +19,13 @@ import (
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
-func TestProber(t *testing.T) {
-	t.Parallel()
-	cfg := probe.Config{Interval: time.Second, Timeout: time.Second, FailAfter: 3}
-	bound := cfg.Interval*time.Duration(cfg.FailAfter) + cfg.Timeout + time.Second
-	s := realtest.StartTurnServer(t, realtest.TurnOptions{})
-	s.AddUser(t, "alice", password)
-
-	var pid atomic.Int64
+// follow runs a prober until the end of the test. The function waits for a verdict
+// as its readers do: for the notice of a new one.
+func follow(t *testing.T, cfg probe.Config, target func() (probe.Target, bool)) (*probe.Prober, func(what string, limit time.Duration, ok func(probe.Result) bool)) {
+	t.Helper()
 	notified := make(chan struct{}, 1)
 	p := probe.New(cfg, probe.Node{
-		Target:     func() (probe.Target, bool) { n := int(pid.Load()); return probe.Target{Addr: s.Addr, PID: n}, n != 0 },
+		Target:     target,
 		Credential: func() (string, string, bool) { return "alice", password, true },
 		Owners:     func(int) error { return nil },
 		Notify: func() {
@@ -38,22 +34,17 @@ func TestProber(t *testing.T) {
 			default:
 			}
 		},
-	}, slog.New(slog.DiscardHandler), probe.Metrics{Duration: discard.NewHistogram()})
+	}, slog.New(slog.DiscardHandler), probe.Metrics{Duration: discard.NewHistogram(), RTT: discard.NewHistogram()})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- p.Run(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	}()
-	run := func(n int) {
-		pid.Store(int64(n))
-		p.Kick()
-	}
-	// await waits for a verdict, as its reader does: for the notice of a new one.
-	await := func(what string, limit time.Duration, ok func(probe.Result) bool) {
+	})
+	return p, func(what string, limit time.Duration, ok func(probe.Result) bool) {
 		t.Helper()
 		begin, late := time.Now(), time.After(limit)
 		for !ok(p.Last()) {
@@ -65,6 +56,24 @@ func TestProber(t *testing.T) {
 		}
 		t.Logf("%s: after %s", what, time.Since(begin).Round(time.Millisecond))
 	}
+}
+
+func TestProber(t *testing.T) {
+	t.Parallel()
+	cfg := probe.Config{Interval: time.Second, Timeout: time.Second, FailAfter: 3}
+	bound := cfg.Interval*time.Duration(cfg.FailAfter) + cfg.Timeout + time.Second
+	s := realtest.StartTurnServer(t, realtest.TurnOptions{})
+	s.AddUser(t, "alice", password)
+
+	var pid atomic.Int64
+	p, await := follow(t, cfg, func() (probe.Target, bool) {
+		n := int(pid.Load())
+		return probe.Target{PID: n, Listeners: []probe.Listener{{Transport: probe.UDP, Addr: s.Addr}}}, n != 0
+	})
+	run := func(n int) {
+		pid.Store(int64(n))
+		p.Kick()
+	}
 	serving := func(r probe.Result) bool { return r.PID == s.PID() && r.Serving && r.Authenticated }
 
 	run(s.PID())
@@ -75,7 +84,7 @@ func TestProber(t *testing.T) {
 	await("serving again", 5*time.Second, serving)
 	s.Kill(t)
 	run(0)
-	await("child gone", time.Second, func(r probe.Result) bool { return r == probe.Result{} })
+	await("child gone", time.Second, func(r probe.Result) bool { return r.PID == 0 })
 	s.Start(t)
 	run(s.PID())
 	await("serving after a restart", 5*time.Second, serving)

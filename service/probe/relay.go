@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
-	"net/netip"
 
 	"github.com/pion/stun/v4"
 )
@@ -14,18 +13,16 @@ import (
 // relayChunk keeps a Send indication below the least MTU of an Internet path.
 const relayChunk = 1000
 
-// Relay sends n bytes through an allocation to a socket of our own and awaits
-// each of them back. The server must allow that peer: on loopback coturn does
-// with allow-loopback-peers only.
-func Relay(ctx context.Context, addr netip.AddrPort, username, password string, n int) error {
-	_, err := hold(ctx, addr, username, password, func(s *session) error { return s.echo(ctx, n) })
-	return err
-}
-
+// echo sends n bytes through the allocation to a peer of our own on loopback and
+// awaits each of them back. coturn lets it with allow-loopback-peers only.
 func (s *session) echo(ctx context.Context, n int) error {
-	peer, err := listenEcho(s.conn.LocalAddr().(*net.UDPAddr).IP)
+	ip := net.IPv6loopback
+	if s.addr.Addr().Unmap().Is4() {
+		ip = net.IPv4(127, 0, 0, 1)
+	}
+	peer, err := listenEcho(ip)
 	if err != nil {
-		return &Error{Stage: StageRelay, Err: fmt.Errorf("open peer: %w", err)}
+		return &Error{Stage: StageRelay, Err: fmt.Errorf("%w: open peer: %w", errLocal, err)}
 	}
 	defer peer.close()
 	to := peerAddress(*peer.conn.LocalAddr().(*net.UDPAddr))
@@ -42,7 +39,8 @@ func (s *session) echo(ctx context.Context, n int) error {
 		if err != nil {
 			return &Error{Stage: StageRelay, Err: fmt.Errorf("build indication: %w", err)}
 		}
-		if _, err := s.exchange(ctx, StageRelay, send, func(m *stun.Message) bool {
+		// Between server and peer it may be lost, whatever the client is connected by.
+		if _, err := s.exchange(ctx, StageRelay, send, true, func(m *stun.Message) bool {
 			data, err := m.Get(stun.AttrData)
 			return err == nil && bytes.Equal(data, chunk)
 		}); err != nil {

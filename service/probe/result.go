@@ -2,10 +2,13 @@ package probe
 
 import (
 	"errors"
+	"reflect"
+	"slices"
 	"time"
 )
 
-// Result is the verdict on one run of the child; the zero value, no child.
+// Result is the verdict on one run of the child; the zero value, no child. The
+// first listener alone decides it, but for an open relay, which any can show.
 type Result struct {
 	PID   int
 	Since time.Time // when the probing of this run began
@@ -29,25 +32,79 @@ type Result struct {
 	Err      string
 
 	RTT time.Duration // of the last authenticated Allocate, 0 when that was told of 486 or 508
+
+	// Answers are those of each listener, the deciding one first. They may not be changed.
+	Answers []Answer
+	// Misadvertised says how the relayed address that clients are told differs
+	// from what the configuration says.
+	Misadvertised string
+}
+
+// Answer is what one listener said in the last round that was judged.
+type Answer struct {
+	Transport Transport
+	At        time.Time // zero: it has not been asked yet
+	Outcomes  []Outcome // of the stages that were asked, in their order
+	Failures  int       // rounds in a row in which a stage failed
+	Failing   bool      // with the hysteresis of Serving
+	Err       string    // why, kept after it is over
+
+	Certificate Certificate // that TLS clients are shown
+}
+
+// Outcome is how a stage went.
+type Outcome struct {
+	Stage string
+	OK    bool
+}
+
+// OK says whether every stage of the last round went well.
+func (a Answer) OK() bool { return !a.At.IsZero() && a.Failures == 0 }
+
+// newResult is the verdict on a run before its first round.
+func newResult(t Target) Result {
+	r := Result{PID: t.PID, Since: time.Now()}
+	for _, l := range t.Listeners {
+		r.Answers = append(r.Answers, Answer{Transport: l.Transport})
+	}
+	return r
 }
 
 // judge is the verdict after one more round.
 func (r Result) judge(o round, failAfter int) Result {
-	r.At = o.at
-	r.Foreign = ""
 	if o.foreign != nil {
-		r.Foreign = o.foreign.Error()
+		r.At, r.Foreign = o.at, o.foreign.Error()
 		return r
 	}
+	r.Foreign = ""
+	r.Answers = slices.Clone(r.Answers)
+	for i, a := range r.Answers {
+		if a.Transport == o.transport {
+			r.Answers[i] = a.judge(o, failAfter)
+		}
+	}
+	if errors.Is(o.err, ErrOpenRelay) {
+		r.OpenRelay, r.Serving = true, false
+	}
+	if o.decides {
+		r = r.decide(o, failAfter)
+	}
+	return r
+}
+
+func (r Result) decide(o round, failAfter int) Result {
+	r.At = o.at
 	if o.proved {
 		r.Authenticated = true
 		r.Full, r.FullCode = o.full != 0, o.full
-		r.RTT = o.rtt
+		r.RTT = o.report.RTT
+	}
+	if o.report.Relayed.IsValid() {
+		r.Misadvertised = text(o.misadvertised)
 	}
 	if o.err != nil {
 		r.Failures++
-		r.OpenRelay = r.OpenRelay || errors.Is(o.err, ErrOpenRelay)
-		r.Serving = r.Serving && r.Failures < failAfter && !r.OpenRelay
+		r.Serving = r.Serving && r.Failures < failAfter
 		r.Err = o.err.Error()
 		if e, ok := errors.AsType[*Error](o.err); ok {
 			r.Stage, r.Code = e.Stage, e.Code
@@ -58,4 +115,42 @@ func (r Result) judge(o round, failAfter int) Result {
 	r.Served = true
 	r.Serving = !r.OpenRelay
 	return r
+}
+
+func (a Answer) judge(o round, failAfter int) Answer {
+	a.At = o.at
+	a.Outcomes = nil
+	for _, s := range o.report.Steps {
+		a.Outcomes = append(a.Outcomes, Outcome{s.Stage, s.Err == nil})
+	}
+	a.Certificate = earliest(o.report.Chain)
+	if err := o.report.Err(); err != nil {
+		a.Failures++
+		a.Failing = a.Failing || a.Failures >= failAfter
+		a.Err = err.Error()
+	} else {
+		a.Failures, a.Failing = 0, false
+	}
+	return a
+}
+
+// news says whether next says something else than r, and not only later.
+func (r Result) news(next Result) bool {
+	return !reflect.DeepEqual(r.undated(), next.undated())
+}
+
+func (r Result) undated() Result {
+	r.At, r.RTT = time.Time{}, 0
+	r.Answers = slices.Clone(r.Answers)
+	for i := range r.Answers {
+		r.Answers[i].At = time.Time{}
+	}
+	return r
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

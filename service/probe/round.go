@@ -3,77 +3,86 @@ package probe
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/pion/stun/v4"
 )
 
-// round is what one round of stages saw.
+// echoBytes is what a round sends through the relay.
+const echoBytes = 100
+
+// round is what one listener said in one round.
 type round struct {
-	at      time.Time
-	foreign error
-	err     error // a failure, nil = good
-	proved  bool  // the credential was accepted
-	full    int   // 486 or 508
-	rtt     time.Duration
+	at        time.Time
+	foreign   error // then nobody was asked
+	transport Transport
+	decides   bool
+	report    Report
+
+	err    error // why it does not serve, nil if it does
+	relay  error // why it does not relay, though it serves
+	proved bool  // the credential was accepted
+	full   int   // 486 or 508
+
+	misadvertised error // its relayed address is not what the configuration says
 }
 
-// ask runs the stages up to the first that fails.
-func (p *Prober) ask(ctx context.Context, t Target) (o round) {
+// ask puts the questions of a round to one listener.
+func (p *Prober) ask(ctx context.Context, t Target, l Listener, decides bool) round {
+	// A timeout longer than the interval would break the bound on noticing a hang.
+	limit := min(p.cfg.Timeout, p.cfg.Interval)
+	if !decides {
+		// Nor may what decides wait for what does not.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	q := Question{Listener: l, NoSTUN: t.NoSTUN, NoTURN: t.NoTURN, Timeout: limit}
+	if username, password, ok := p.node.Credential(); ok {
+		q.Username, q.Password = username, password
+	}
+	if t.LoopbackPeers {
+		q.Echo = echoBytes
+	}
 	begin := time.Now()
-	defer func() {
-		o.at = time.Now()
-		if o.foreign == nil && o.err == nil {
-			p.m.Duration.With("transport", "udp").Observe(time.Since(begin).Seconds())
-		}
-	}()
-	if o.foreign = p.node.Owners(t.PID); o.foreign != nil {
-		return o
+	o := round{transport: l.Transport, decides: decides, report: q.ask(ctx, p.open(l))}
+	o.at = time.Now()
+	o.settle(p.node.RelayFree, p.node.Advertised)
+	transport := string(l.Transport)
+	if o.err == nil && o.relay == nil {
+		p.m.Duration.With("transport", transport).Observe(o.at.Sub(begin).Seconds())
 	}
-	if !t.NoSTUN {
-		if o.err = p.stage(ctx, func(ctx context.Context) error { return p.binding(ctx, t.Addr) }); o.err != nil {
-			return o
-		}
+	if o.report.RTT > 0 {
+		p.m.RTT.With("transport", transport).Observe(o.report.RTT.Seconds())
 	}
-	if o.err = p.stage(ctx, func(ctx context.Context) error { return p.anonymous(ctx, t.Addr) }); o.err != nil {
-		return o
-	}
-	username, password, ok := p.node.Credential()
-	if !ok {
-		return o
-	}
-	var a Allocation
-	err := p.stage(ctx, func(ctx context.Context) (err error) {
-		a, err = p.allocate(ctx, t.Addr, username, password)
-		return err
-	})
-	o.settle(a, err, p.node.RelayFree)
 	return o
 }
 
-// stage gives a stage its deadline. A timeout longer than the interval would
-// break the bound on noticing a hang.
-func (p *Prober) stage(ctx context.Context, run func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, min(p.cfg.Timeout, p.cfg.Interval))
-	defer cancel()
-	return run(ctx)
-}
-
-// settle sorts the answer to an authenticated Allocate. A full server has
-// checked the credential before it looked for room, so that 486 and 508 prove it
-// and are no failure; only a 508 while relay ports are free means a server that
-// cannot open its relay sockets, as with a relay-ip that is not ours.
-func (o *round) settle(a Allocation, err error, relayFree func() bool) {
-	o.rtt = a.RTT
-	full := errors.Is(err, ErrFull)
-	o.proved = err == nil || full
-	switch {
-	case !full:
-		o.err = err
-	case code(err) == int(stun.CodeInsufficientCapacity) && relayFree != nil && relayFree():
-		o.err = err
-	default:
-		o.full = code(err)
+// settle sorts the answers. A full server has checked the credential before it
+// looked for room, so that 486 and 508 prove it and are no failure; only a 508
+// while relay ports are free means a server that cannot open its relay sockets,
+// as with a relay-ip that is not ours.
+func (o *round) settle(relayFree func() bool, advertised func(netip.Addr) error) {
+	steps := o.report.Steps
+	o.report.Steps = nil
+	for _, s := range steps {
+		switch {
+		case s.Stage == StageAllocate && errors.Is(s.Err, ErrFull):
+			o.proved = true
+			if code(s.Err) != int(stun.CodeInsufficientCapacity) || relayFree == nil || !relayFree() {
+				o.full, s.Err = code(s.Err), nil
+			}
+		case s.Stage == StageAllocate:
+			o.proved = s.Err == nil
+		case s.Stage == StageRelay && code(s.Err) == int(stun.CodeForbidden):
+			continue // after all it may not relay to loopback (denied-peer-ip)
+		}
+		o.report.Steps = append(o.report.Steps, s)
+	}
+	o.err, o.relay = o.report.failure(), o.report.relay()
+	if ip := o.report.Relayed.Addr(); ip.IsValid() && advertised != nil {
+		o.misadvertised = advertised(ip)
 	}
 }
 

@@ -1,14 +1,15 @@
 package probe
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -20,29 +21,26 @@ import (
 // its short deadline.
 const firstRTO = 200 * time.Millisecond
 
-// session is one client of the server: a socket, and so a source port, of its
-// own. coturn pins the user name to the socket, even after a failed attempt, so
-// that no session ever serves two credentials (437 otherwise); and a fixed
-// source port could never see a second server that shares the port through
-// SO_REUSEPORT, because the kernel hashes it to the same one each time.
+// session is one client of the server: its socket, and what the server knows it by.
 type session struct {
-	addr netip.AddrPort
-	conn *net.UDPConn
-	auth []stun.Setter         // what an authenticated request carries
-	key  stun.MessageIntegrity // what an answer to it is signed with
+	addr  netip.AddrPort
+	conn  net.Conn
+	in    *bufio.Reader // of a stream; nil = datagrams
+	realm stun.Realm
+	nonce stun.Nonce
+	auth  []stun.Setter         // what an authenticated request carries
+	key   stun.MessageIntegrity // what an answer to it is signed with
 }
 
-func dial(addr netip.AddrPort, stage string) (*session, error) {
-	// A connected socket learns from ICMP that nobody listens, at once.
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
-	switch {
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return nil, &Error{Stage: stage, Err: fmt.Errorf("%w %s: %w", errLocal, addr, err)}
-	case err != nil:
-		return nil, noAnswer(stage, addr, err)
+func newSession(addr netip.AddrPort, conn net.Conn) *session {
+	s := &session{addr: addr, conn: conn}
+	if _, datagrams := conn.(*net.UDPConn); !datagrams {
+		s.stream(conn)
 	}
-	return &session{addr: addr, conn: conn}, nil
+	return s
 }
+
+func (s *session) stream(conn net.Conn) { s.conn, s.in = conn, bufio.NewReader(conn) }
 
 func (s *session) close() { _ = s.conn.Close() }
 
@@ -54,7 +52,8 @@ func (s *session) request(ctx context.Context, stage string, method stun.Method,
 	if err != nil {
 		return nil, &Error{Stage: stage, Err: fmt.Errorf("build request: %w", err)}
 	}
-	answer, err := s.exchange(ctx, stage, msg, func(m *stun.Message) bool {
+	// A stream loses nothing (RFC 8489 6.2.2).
+	answer, err := s.exchange(ctx, stage, msg, s.in == nil, func(m *stun.Message) bool {
 		return m.TransactionID == msg.TransactionID
 	})
 	if err != nil {
@@ -72,32 +71,32 @@ func (s *session) request(ctx context.Context, stage string, method stun.Method,
 	return answer, nil
 }
 
-// exchange sends msg, again and again, until an answer to it arrives or ctx
-// ends. It sends at least once, even when ctx has ended, so that giving an
-// allocation back never depends on the time left.
-func (s *session) exchange(ctx context.Context, stage string, msg *stun.Message, isAnswer func(*stun.Message) bool) (*stun.Message, error) {
+// exchange sends msg, where it may be lost again and again, until an answer to it
+// arrives or ctx ends. It sends at least once, even when ctx has ended, so that
+// giving an allocation back never depends on the time left.
+func (s *session) exchange(ctx context.Context, stage string, msg *stun.Message, repeat bool, isAnswer func(*stun.Message) bool) (*stun.Message, error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var late time.Duration
 	for rto := firstRTO; ; rto *= 2 {
 		if _, err := s.conn.Write(msg.Raw); err != nil {
-			return nil, noAnswer(stage, s.addr, err)
+			return nil, noAnswer(ctx, stage, s.addr, err)
 		}
-		again := time.Now().Add(rto)
+		var again time.Time
+		if repeat {
+			again = time.Now().Add(rto)
+		}
 		_ = s.conn.SetReadDeadline(again)
 		answer, err := s.read(ctx, isAnswer)
 		switch {
 		case err == nil:
 			return answer, nil
 		case ctx.Err() != nil:
-			if deadline, ok := ctx.Deadline(); ok {
-				late = max(late, time.Since(deadline))
-			}
-			e := noAnswer(stage, s.addr, ctx.Err())
-			e.Late = late
+			e := noAnswer(ctx, stage, s.addr, ctx.Err())
+			e.Late = max(late, e.Late)
 			return nil, e
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, noAnswer(stage, s.addr, err)
+			return nil, noAnswer(ctx, stage, s.addr, err)
 		}
 		late = max(late, time.Since(again))
 	}
@@ -105,24 +104,57 @@ func (s *session) exchange(ctx context.Context, stage string, msg *stun.Message,
 
 // read returns the next message that is an answer.
 func (s *session) read(ctx context.Context, isAnswer func(*stun.Message) bool) (*stun.Message, error) {
-	buf := make([]byte, 1<<16)
 	for {
 		// Here, after the deadline was set: had ctx ended before, its own deadline
 		// in the past would have been overwritten and the end gone unnoticed.
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n, err := s.conn.Read(buf)
+		data, err := s.receive()
 		if err != nil {
 			return nil, err
 		}
 		m := new(stun.Message)
-		if _, err := m.Write(buf[:n]); err == nil && isAnswer(m) {
+		if _, err := m.Write(data); err == nil && isAnswer(m) {
 			return m, nil
 		}
 	}
 }
 
-func noAnswer(stage string, addr netip.AddrPort, cause error) *Error {
-	return &Error{Stage: stage, Err: fmt.Errorf("%w from %s: %w", ErrNoAnswer, addr, cause)}
+// stunHeader is the length of what every message begins with.
+const stunHeader = 20
+
+// receive returns the next datagram, or cuts the next message from a stream. What
+// a deadline has cut in two is whole at the next call.
+func (s *session) receive() ([]byte, error) {
+	if s.in == nil {
+		buf := make([]byte, 1<<16)
+		n, err := s.conn.Read(buf)
+		return buf[:n], err
+	}
+	head, err := s.in.Peek(stunHeader)
+	if err != nil {
+		return nil, err
+	}
+	if !stun.IsMessage(head) {
+		return nil, fmt.Errorf("it speaks something other than STUN: %q", head)
+	}
+	n := stunHeader + int(binary.BigEndian.Uint16(head[2:]))
+	data, err := s.in.Peek(n)
+	if err != nil {
+		return nil, err
+	}
+	data = slices.Clone(data)
+	_, err = s.in.Discard(n)
+	return data, err
+}
+
+// noAnswer measures how long after the end of ctx it is called: a process that is
+// starved cannot tell whether the server answered in time.
+func noAnswer(ctx context.Context, stage string, addr netip.AddrPort, cause error) *Error {
+	e := &Error{Stage: stage, Err: fmt.Errorf("%w from %s: %w", ErrNoAnswer, addr, cause)}
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() != nil {
+		e.Late = time.Since(deadline)
+	}
+	return e
 }

@@ -66,24 +66,20 @@ func TestUsedSocket(t *testing.T) {
 // useAs opens a socket on which user holds an allocation, "" for a new one.
 func useAs(t *testing.T, addr netip.AddrPort, user string) *net.UDPConn {
 	t.Helper()
-	s, err := dial(addr, StageBind)
-	if err != nil {
+	c := &client{Listener: Listener{Transport: UDP, Addr: addr}}
+	if err := c.connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if user == "" {
-		return s.conn
+	if user != "" {
+		if err := c.knock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.logIn(t.Context(), user, "secret"); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.conn.SetReadDeadline(time.Time{})
 	}
-	realm, nonce, err := s.challenge(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.key = stun.NewLongTermIntegrity(user, realm.String(), "secret")
-	s.auth = []stun.Setter{stun.NewUsername(user), realm, nonce, s.key}
-	if _, err := s.allocate(t.Context(), StageAllocate); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.conn.SetReadDeadline(time.Time{})
-	return s.conn
+	return c.conn.(*net.UDPConn)
 }
 
 // startProxy passes datagrams between clients and a server, for the nth client

@@ -10,7 +10,7 @@ import (
 	"github.com/pion/stun/v4"
 )
 
-// maxSockets is how often Allocate starts over on a new socket. A server that
+// maxSockets is on how many sockets an Allocate is tried. A server that
 // was restarted between two of our messages answers 438 and 437 once; a
 // source port that the kernel hands out again within a second of its last use
 // meets coturn's dead session, and 437, once.
@@ -22,108 +22,119 @@ type Allocation struct {
 	RTT     time.Duration // of the authenticated Allocate
 }
 
-// Binding asks for a STUN Binding. Here as below, ctx bounds the wait. A server
-// that wants a credential even for this (secure-stun) has answered too; one that
-// has STUN switched off (no-stun) never does.
-func Binding(ctx context.Context, addr netip.AddrPort) error {
-	s, err := dial(addr, StageBind)
-	if err != nil {
-		return err
+// client asks a listener, stage by stage, on one socket unless that has been used.
+type client struct {
+	Listener
+	*session
+}
+
+func (c *client) connect(ctx context.Context) (err error) {
+	c.session, err = c.dial(ctx)
+	return err
+}
+
+func (c *client) close() {
+	if c.session != nil {
+		c.session.close()
 	}
-	defer s.close()
-	if _, err = s.request(ctx, StageBind, stun.MethodBinding); code(err) == int(stun.CodeUnauthorized) {
-		return nil
+}
+
+// open connects, by TLS where that is how the listener is reached.
+func (c *client) open(ctx context.Context) error {
+	err := c.connect(ctx)
+	if err == nil && c.Transport == TLS {
+		_, err = c.secure(ctx)
 	}
 	return err
 }
 
-// Anonymous asks for an allocation without a credential and returns nil when the
-// server refuses with 401, as it must. ErrOpenRelay is certain; what was
-// allocated is given back.
-func Anonymous(ctx context.Context, addr netip.AddrPort) error {
-	s, err := dial(addr, StageUnauthorized)
-	if err != nil {
+// binding asks for a STUN Binding. A server that wants a credential even for this
+// (secure-stun) has answered too; one that has STUN switched off (no-stun) never does.
+func (c *client) binding(ctx context.Context) error {
+	if _, err := c.request(ctx, StageBind, stun.MethodBinding); code(err) != int(stun.CodeUnauthorized) {
 		return err
 	}
-	defer s.close()
-	_, _, err = s.challenge(ctx)
-	return err
+	return nil
 }
 
-// Allocate proves that a credential works, and leaves nothing allocated. coturn
-// 4.6.1 keeps the relay port and the share of the quota for 1.00 s more.
-func Allocate(ctx context.Context, addr netip.AddrPort, username, password string) (Allocation, error) {
-	return hold(ctx, addr, username, password, func(*session) error { return nil })
-}
-
-// hold runs use while an allocation stands.
-func hold(ctx context.Context, addr netip.AddrPort, username, password string, use func(*session) error) (Allocation, error) {
+// retry runs ask again on a new socket where the present one was another client's
+// before us.
+func (c *client) retry(ctx context.Context, ask func() error) error {
 	for socket := 1; ; socket++ {
-		a, err := holdOnce(ctx, addr, username, password, use)
+		err := ask()
 		stale := code(err) == int(stun.CodeAllocMismatch) || code(err) == int(stun.CodeStaleNonce)
 		if !stale || socket == maxSockets {
-			return a, err
+			return err
+		}
+		c.close()
+		if err := c.open(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-func holdOnce(ctx context.Context, addr netip.AddrPort, username, password string, use func(*session) error) (Allocation, error) {
-	s, err := dial(addr, StageUnauthorized)
-	if err != nil {
-		return Allocation{}, err
-	}
-	defer s.close()
-	realm, nonce, err := s.challenge(ctx)
-	if err != nil {
-		return Allocation{}, err
-	}
-	s.key = stun.NewLongTermIntegrity(username, realm.String(), password)
-	s.auth = []stun.Setter{stun.NewUsername(username), realm, nonce, s.key}
+func (c *client) challenge(ctx context.Context) error {
+	return c.retry(ctx, func() error { return c.knock(ctx) })
+}
 
-	begin := time.Now()
-	answer, err := s.allocate(ctx, StageAllocate)
-	if err != nil {
-		if errors.Is(err, ErrNoAnswer) {
-			// The answer may have been lost, or the server may be hung with the
-			// request in its socket: what it allocates when it wakes, this gives back.
-			ended, cancel := context.WithCancel(ctx)
-			cancel()
-			_ = s.release(ended)
+// allocate logs in after a challenge.
+func (c *client) allocate(ctx context.Context, username, password string) (a Allocation, err error) {
+	err = c.retry(ctx, func() error {
+		if c.nonce == nil { // a new socket
+			if err := c.knock(ctx); err != nil {
+				return err
+			}
 		}
-		return Allocation{}, err
-	}
-	a := Allocation{RTT: time.Since(begin)}
-	if a.Relayed, err = s.relayed(answer); err == nil {
-		err = use(s)
-	}
-	if released := s.release(ctx); err == nil {
-		err = released
-	}
+		a, err = c.logIn(ctx, username, password)
+		return err
+	})
 	return a, err
 }
 
-// challenge asks for an allocation as a stranger and returns what the 401
-// carries, which an authenticated request has to repeat.
-func (s *session) challenge(ctx context.Context) (realm stun.Realm, nonce stun.Nonce, err error) {
-	answer, err := s.allocate(ctx, StageUnauthorized)
+// knock asks for an allocation as a stranger and keeps what the 401 carries,
+// which an authenticated request has to repeat.
+func (c *client) knock(ctx context.Context) error {
+	answer, err := c.askAllocation(ctx, StageUnauthorized)
 	switch {
 	case err == nil:
-		_ = s.release(ctx)
+		_ = c.release(ctx)
 		fallthrough
 	case errors.Is(err, ErrFull):
 		// RFC 8656 7.2 checks the credential first, so that a stranger who hears of
 		// a quota or of ports has not been asked for one.
-		return nil, nil, &Error{Stage: StageUnauthorized, Code: code(err), Err: fmt.Errorf("%w by %s", ErrOpenRelay, s.addr)}
+		return &Error{Stage: StageUnauthorized, Code: code(err), Err: fmt.Errorf("%w by %s", ErrOpenRelay, c.addr)}
 	case code(err) != int(stun.CodeUnauthorized):
-		return nil, nil, err
+		return err
 	}
-	if err := answer.Parse(&realm, &nonce); err != nil {
-		return nil, nil, &Error{Stage: StageUnauthorized, Code: int(stun.CodeUnauthorized), Err: fmt.Errorf("read realm and nonce from %s: %w", s.addr, err)}
+	if err := answer.Parse(&c.realm, &c.nonce); err != nil {
+		return &Error{Stage: StageUnauthorized, Code: int(stun.CodeUnauthorized), Err: fmt.Errorf("read realm and nonce from %s: %w", c.addr, err)}
 	}
-	return realm, nonce, nil
+	return nil
 }
 
-func (s *session) allocate(ctx context.Context, stage string) (*stun.Message, error) {
+func (c *client) logIn(ctx context.Context, username, password string) (a Allocation, err error) {
+	c.key = stun.NewLongTermIntegrity(username, c.realm.String(), password)
+	c.auth = []stun.Setter{stun.NewUsername(username), c.realm, c.nonce, c.key}
+	begin := time.Now()
+	answer, err := c.askAllocation(ctx, StageAllocate)
+	if errors.Is(err, ErrNoAnswer) {
+		// The answer may have been lost, or the server may be hung with the
+		// request in its socket: what it allocates when it wakes, this gives back.
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = c.release(ended)
+	}
+	if err != nil {
+		return a, err
+	}
+	a.RTT = time.Since(begin)
+	if a.Relayed, err = c.relayed(answer); err != nil {
+		_ = c.release(ctx)
+	}
+	return a, err
+}
+
+func (s *session) askAllocation(ctx context.Context, stage string) (*stun.Message, error) {
 	attrs := []stun.Setter{stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}} // UDP
 	if s.addr.Addr().Is6() && !s.addr.Addr().Is4In6() {
 		// Without it a server relays over IPv4 (RFC 8656 7.1), which one that
@@ -133,7 +144,8 @@ func (s *session) allocate(ctx context.Context, stage string) (*stun.Message, er
 	return s.request(ctx, stage, stun.MethodAllocate, attrs...)
 }
 
-// release gives the allocation back.
+// release gives the allocation back. coturn 4.6.1 keeps the relay port and the
+// share of the quota for 1.00 s more.
 func (s *session) release(ctx context.Context) error {
 	_, err := s.request(ctx, StageRefresh, stun.MethodRefresh, stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)})
 	return err

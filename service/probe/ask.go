@@ -1,0 +1,115 @@
+package probe
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"time"
+)
+
+// Question is what is asked of a listener.
+type Question struct {
+	Listener
+	NoSTUN, NoTURN     bool          // it answers no Binding; it takes no Allocate now
+	Username, Password string        // empty: ask as a stranger only
+	Echo               int           // bytes to relay to a peer of our own on loopback and back
+	Timeout            time.Duration // of each stage; 0 = the context's alone
+}
+
+// Report is what came of a question: the stages up to the first that failed,
+// where a failed relay fails no other.
+type Report struct {
+	Steps []Step
+	Allocation
+	Chain []*x509.Certificate // what a TLS server showed, good or bad
+}
+
+// Step is one stage that was asked.
+type Step struct {
+	Stage string
+	Took  time.Duration
+	Err   error
+}
+
+// Err is the first failure, of the relay where nothing else has failed.
+func (r Report) Err() error { return cmp.Or(r.failure(), r.relay()) }
+
+// failure is the first one but for the relay's.
+func (r Report) failure() error {
+	for _, s := range r.Steps {
+		if s.Err != nil && s.Stage != StageRelay {
+			return s.Err
+		}
+	}
+	return nil
+}
+
+func (r Report) relay() error {
+	for _, s := range r.Steps {
+		if s.Stage == StageRelay {
+			return s.Err
+		}
+	}
+	return nil
+}
+
+// asker is one client of a listener; *client is the real one.
+type asker interface {
+	connect(ctx context.Context) error
+	secure(ctx context.Context) ([]*x509.Certificate, error)
+	binding(ctx context.Context) error
+	challenge(ctx context.Context) error
+	allocate(ctx context.Context, username, password string) (Allocation, error)
+	echo(ctx context.Context, n int) error
+	release(ctx context.Context) error
+	close()
+}
+
+// Ask asks stage after stage and leaves nothing allocated.
+func (q Question) Ask(ctx context.Context) Report { return q.ask(ctx, &client{Listener: q.Listener}) }
+
+func (q Question) ask(ctx context.Context, c asker) (r Report) {
+	defer c.close()
+	do := func(stage string, ask func(context.Context) error) (ok bool) {
+		ctx := ctx
+		if q.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, q.Timeout)
+			defer cancel()
+		}
+		begin := time.Now()
+		err := ask(ctx)
+		r.Steps = append(r.Steps, Step{stage, time.Since(begin), err})
+		return err == nil
+	}
+	// A connection proves nothing, for the kernel answers in a hung server's place,
+	// and is no stage; want of one is.
+	if !do(StageBind, c.connect) {
+		if e, ok := errors.AsType[*Error](r.Steps[0].Err); ok {
+			r.Steps[0].Stage = e.Stage
+		}
+		return r
+	}
+	r.Steps = nil
+	if q.Transport == TLS && !do(StageTLS, func(ctx context.Context) (err error) {
+		r.Chain, err = c.secure(ctx)
+		return err
+	}) {
+		return r
+	}
+	if !q.NoSTUN && !do(StageBind, c.binding) || q.NoTURN || !do(StageUnauthorized, c.challenge) || q.Username == "" {
+		return r
+	}
+	if !do(StageAllocate, func(ctx context.Context) (err error) {
+		r.Allocation, err = c.allocate(ctx, q.Username, q.Password)
+		return err
+	}) {
+		return r
+	}
+	if q.Echo > 0 {
+		do(StageRelay, func(ctx context.Context) error { return c.echo(ctx, q.Echo) })
+	}
+	do(StageRefresh, c.release)
+	return r
+}
