@@ -3,7 +3,6 @@ package service_test
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +20,7 @@ import (
 func parked(t *testing.T, maintenance *service.Maintenance) *service.Node {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	node := service.NewNode(service.Facts{Listener: func(int) (a netip.AddrPort, ok bool) { return a, false }}, logger)
+	node := service.NewNode(service.Facts{Listeners: func(int) []probe.Listener { return nil }}, logger)
 	node.Join(service.Parts{
 		Supervisor:  supervisor.New(nil, supervisor.Policy{}, node.ChildChanged, logger, supervisor.Metrics{Restarts: discardCounter}),
 		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, probe.Metrics{}),
