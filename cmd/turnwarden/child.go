@@ -20,7 +20,7 @@ import (
 // starter returns what starts one run of turnserver: it looks that nobody else has
 // the port, renders the configuration with a CLI port and password of this run's
 // own, proves that the child will be able to read it, and starts it.
-func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{}) supervisor.Starter {
+func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Starter {
 	rendered := renderedPath(cfg)
 	command := supervisor.Command{
 		Path: s.turnserver, Args: coturn.Args(rendered), Dir: "/",
@@ -29,7 +29,7 @@ func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{})
 		Env:         []string{"PATH=" + os.Getenv("PATH")},
 		Credential:  s.as,
 		StopTimeout: cfg.Coturn.StopTimeout, Hurry: hurry,
-		Stdout: supervisor.Lines(log.Stdout), Stderr: supervisor.Lines(log.Stderr),
+		Stdout: log.Stdout, Stderr: log.Stderr, Thread: thread,
 	}
 	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
 		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/dashboards"
+	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 // Exit codes, as documented.
@@ -28,8 +30,14 @@ func main() {
 	incoming := make(chan os.Signal, 8)
 	signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
 	s := newSignals(incoming, func() { signal.Stop(incoming) })
-	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr, s))
+	thread := supervisor.NewThread()
+	go func() { os.Exit(command(os.Args[1:], os.Stdout, os.Stderr, s, thread)) }()
+	thread.Run()
 }
+
+// init keeps main on the main thread, of which supervisor.Thread tells the use. By the
+// time main runs the scheduler may have moved it.
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // the runtime knows no other way
 
 // flags are what the command line says.
 type flags struct {
@@ -46,7 +54,7 @@ type flags struct {
 
 // command runs one subcommand and returns the exit code. Nothing below it ends the
 // process or touches signals, so that tests can run it in theirs.
-func command(args []string, stdout, stderr io.Writer, s *signals) int {
+func command(args []string, stdout, stderr io.Writer, s *signals, thread *supervisor.Thread) int {
 	f := flags{log: &promslog.Config{Writer: stderr}}
 	app := kingpin.New("turnwarden", "Runs a TURN server (coturn), proves that it serves, rotates its credentials and registers its room.")
 	stopped := -1
@@ -87,7 +95,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals) int {
 	}
 	switch name {
 	case run.FullCommand():
-		err = runNode(f, promslog.New(f.log), s)
+		err = runNode(f, promslog.New(f.log), s, thread)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
 	case token.FullCommand():

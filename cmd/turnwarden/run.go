@@ -37,7 +37,7 @@ import (
 //	                                                     └── supervisor ──► (child)
 //
 // The parts first, then the actors in the order in which they stop.
-func runNode(f flags, logger *slog.Logger, s *signals) error {
+func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread) error {
 	cfg, err := LoadConfig(f.configFile)
 	if err != nil {
 		return refuse(err)
@@ -67,7 +67,7 @@ func runNode(f flags, logger *slog.Logger, s *signals) error {
 	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
-	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry),
+	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry, thread),
 		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
 		node.ChildChanged, part("supervisor"), counts.Supervisor)
 	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,12 +24,20 @@ import (
 // helperEnv makes this test binary one of the helpers instead of the tests.
 const helperEnv = "TURNWARDEN_TEST_HELPER"
 
+// thread starts every child: it is the main thread, as in turnwarden.
+var thread = supervisor.NewThread()
+
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // the only way to be the main thread for sure
+
 func TestMain(m *testing.M) {
-	if name := os.Getenv(helperEnv); name != "" {
-		helpers[name]()
-		return
-	}
-	goleak.VerifyTestMain(m)
+	go func() {
+		if name := os.Getenv(helperEnv); name != "" {
+			helpers[name]()
+			os.Exit(0)
+		}
+		goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/turnwarden/turnwarden/service/supervisor.(*Thread).Run"))
+	}()
+	thread.Run()
 }
 
 // helpers are the children of the tests. Each prints a line when it is ready.
@@ -66,6 +75,12 @@ var helpers = map[string]func(){
 	"parent":            func() { parent(nil, nil) },
 	"parent-other-user": func() { parent(nobody(), nil) },
 	"parent-caps":       func() { parent(nobody(), []uintptr{capNetBindService}) },
+	// Writes numbered lines in pieces that end anywhere.
+	"count": count,
+	// Starts a child and becomes another image of itself, time after time.
+	"image":       func() { image(thread) },
+	"stray-image": func() { image(strayThread()) },
+	"dead-image":  func() { image(thread) },
 	// Looks at a port from outside, as another user, and at the sockets of a pid.
 	"look": func() {
 		port, _ := strconv.Atoi(os.Args[1])
@@ -116,13 +131,14 @@ func command(name string, args ...string) (supervisor.Command, <-chan string) {
 		Args:        args,
 		Env:         []string{helperEnv + "=" + name},
 		StopTimeout: 10 * time.Second,
-		Stdout:      supervisor.Lines(func(line []byte) { lines <- string(line) }),
-		Stderr:      supervisor.Lines(func(line []byte) { lines <- string(line) }),
+		Stdout:      func(line []byte) { lines <- string(line) },
+		Stderr:      func(line []byte) { lines <- string(line) },
+		Thread:      thread,
 	}, lines
 }
 
 // started runs a helper until the test ends and returns once it is ready.
-func started(ctx context.Context, t *testing.T, cmd supervisor.Command, lines <-chan string) supervisor.Process {
+func started(ctx context.Context, t *testing.T, cmd supervisor.Command, lines <-chan string) *supervisor.ChildProcess {
 	t.Helper()
 	p, err := cmd.Start(ctx)
 	if err != nil {

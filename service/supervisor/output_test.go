@@ -32,7 +32,7 @@ func TestLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in))} {
 				var got []string
-				supervisor.Lines(func(line []byte) { got = append(got, string(line)) })(r)
+				supervisor.ReadLines(r, func(line []byte) { got = append(got, string(line)) })
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("got %.60q, want %.60q", got, tt.want)
 				}
@@ -45,7 +45,7 @@ func TestLinesDoesNotAllocatePerLine(t *testing.T) {
 	r := strings.NewReader(storm)
 	allocs := testing.AllocsPerRun(5, func() {
 		r.Reset(storm)
-		supervisor.Lines(func([]byte) {})(r)
+		supervisor.ReadLines(r, func([]byte) {})
 	})
 	if allocs > 5 {
 		t.Errorf("%v allocations for %d lines", allocs, strings.Count(storm, "\n"))
@@ -58,7 +58,7 @@ var storm = strings.Repeat("0: : ERROR: Trying to bind fd 42 to <192.0.2.1:49152
 // BenchmarkLines reads from a real pipe; Discard is how fast that can be at all.
 func BenchmarkLines(b *testing.B) {
 	readers := map[string]func(io.Reader){
-		"Lines": supervisor.Lines(func([]byte) {}),
+		"Lines": func(r io.Reader) { supervisor.ReadLines(r, func([]byte) {}) },
 		"Discard": func(r io.Reader) {
 			_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r}, make([]byte, 64<<10))
 		},

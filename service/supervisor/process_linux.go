@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
-	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,10 +30,14 @@ type Command struct {
 	StopTimeout time.Duration   // from SIGTERM to SIGKILL
 	Hurry       <-chan struct{} // once closed, no stop waits; may be nil
 
-	// Stdout and Stderr read what the child prints, each in a goroutine of its
-	// own; nil discards it. They must read without pause: once a pipe is full
-	// (64 KiB) coturn 4.6.1 answers nobody, not even a STUN Binding.
-	Stdout, Stderr func(io.Reader)
+	// Stdout and Stderr are told every line that is not empty, without its end, cut at
+	// 4 KiB, each by a goroutine of its own; nil discards them. A line is valid only
+	// during the call. They must not block: once a pipe is full (64 KiB) coturn 4.6.1
+	// answers nobody, not even a STUN Binding, and one Allocate on a relay address that
+	// is not local writes 131,070 lines (6 MB).
+	Stdout, Stderr func(line []byte)
+
+	Thread *Thread // starts it; the child ends with this thread
 }
 
 // pipeTimeout is how long Wait goes on reading the output of a child that has
@@ -40,44 +45,34 @@ type Command struct {
 // pipe can make it last that long.
 const pipeTimeout = time.Second
 
-type process struct {
+// ChildProcess is one run of a Command.
+type ChildProcess struct {
 	pid    int
+	pipes  [2]*os.File // the ends from which we read its stdout and stderr
+	output [2]*lines
 	exited chan struct{} // closed when it has ended, perhaps not yet reaped
 	done   chan struct{} // closed when it has been reaped and err is set
 	err    error
+
+	// taking is read-locked while something is taken from the kernel that nobody can
+	// have a second time: output, or the exit status.
+	taking sync.RWMutex
 }
 
-func (p *process) PID() int { return p.pid }
+// PID is the child's, also after it has ended.
+func (p *ChildProcess) PID() int { return p.pid }
 
-func (p *process) Wait() error {
+// Wait returns when the child has been reaped.
+func (p *ChildProcess) Wait() error {
 	<-p.done
 	return p.err
 }
 
-// Start is a Starter.
-func (c Command) Start(ctx context.Context) (Process, error) {
+// Start starts the child. The end of ctx ends it, as a Starter says.
+func (c Command) Start(ctx context.Context) (*ChildProcess, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p := &process{exited: make(chan struct{}), done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		// Pdeathsig fires when the thread that started the child ends, not when
-		// its process does, and the Go runtime ends threads as it likes. So this
-		// one is held until the child is gone (golang/go#27505): without it, up to
-		// 1 of 10 healthy children was killed.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		c.run(ctx, p, started)
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", c.Path, err)
-	}
-	return p, nil
-}
-
-// run is one life of the child, from before the fork to after the reaping.
-func (c Command) run(ctx context.Context, p *process, started chan<- error) {
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // whose end is SIGKILL; stop begins with SIGTERM
 	cmd.Env = append([]string{}, c.Env...) // nil would mean ours
 	cmd.Dir = c.Dir
@@ -87,22 +82,51 @@ func (c Command) run(ctx context.Context, p *process, started chan<- error) {
 		Credential:  c.Credential,
 		AmbientCaps: c.AmbientCaps,
 	}
-	out, err := openPipes(cmd)
-	if err != nil {
-		started <- err
-		return
+	p := c.process()
+	for i, to := range []*io.Writer{&cmd.Stdout, &cmd.Stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			p.closePipes()
+			return nil, fmt.Errorf("start %s: %w", c.Path, err)
+		}
+		defer w.Close() // the child has its own
+		p.pipes[i], *to = r, w
 	}
-	err = cmd.Start()
-	out.closeWriters()
+	var err error
+	c.Thread.do(func() { err = cmd.Start() })
 	if err != nil {
-		out.closeReaders()
-		started <- err
-		return
+		p.closePipes()
+		return nil, fmt.Errorf("start %s: %w", c.Path, err)
 	}
 	p.pid = cmd.Process.Pid
-	started <- nil
-	drained := out.drain(c.Stdout, c.Stderr)
+	go c.follow(ctx, p, cmd.Process)
+	return p, nil
+}
 
+func (c Command) process() *ChildProcess {
+	return &ChildProcess{
+		output: [2]*lines{newLines(c.Stdout), newLines(c.Stderr)},
+		exited: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+func (p *ChildProcess) closePipes() {
+	for _, r := range p.pipes {
+		_ = r.Close() // a nil one says no more than that it is none
+	}
+}
+
+// follow reads the child's output and ends with its reaping.
+func (c Command) follow(ctx context.Context, p *ChildProcess, process *os.Process) {
+	var output sync.WaitGroup
+	for i, r := range p.pipes {
+		output.Go(func() { p.drain(r, p.output[i]) })
+	}
+	drained := make(chan struct{})
+	go func() {
+		output.Wait()
+		close(drained)
+	}()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -111,9 +135,11 @@ func (c Command) run(ctx context.Context, p *process, started chan<- error) {
 	awaitExit(p.pid)
 	close(p.exited)
 	<-stopped
+	p.taking.RLock()
 	// Until it is reaped its pid, and so its group, cannot be somebody else's.
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
-	p.err = exitError(cmd.Wait())
+	p.err = exitError(process.Wait())
+	p.taking.RUnlock()
 
 	timer := time.NewTimer(pipeTimeout)
 	defer timer.Stop()
@@ -121,13 +147,13 @@ func (c Command) run(ctx context.Context, p *process, started chan<- error) {
 	case <-drained:
 	case <-timer.C:
 	}
-	out.closeReaders()
+	p.closePipes()
 	close(p.done)
 }
 
 // stop waits for ctx to end and then ends the child; it returns at once when
 // the child ends by itself.
-func (c Command) stop(ctx context.Context, p *process) {
+func (c Command) stop(ctx context.Context, p *ChildProcess) {
 	select {
 	case <-p.exited:
 		return
@@ -160,13 +186,12 @@ func awaitExit(pid int) {
 	}
 }
 
-// exitError turns the result of exec.Cmd.Wait into that of Process.Wait.
-func exitError(err error) error {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+// exitError turns how a process ended into what Process.Wait says of it.
+func exitError(state *os.ProcessState, err error) error {
+	if err != nil || state.Success() {
 		return err
 	}
-	status, _ := exit.Sys().(syscall.WaitStatus)
+	status, _ := state.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		return &ExitError{Code: -1, Signal: status.Signal()}
 	}

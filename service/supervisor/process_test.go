@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -80,8 +79,8 @@ func TestCommandCannotStart(t *testing.T) {
 		command supervisor.Command
 		want    string
 	}{
-		"no program":    {supervisor.Command{Path: "no-such-turnserver"}, `"no-such-turnserver": executable file not found in $PATH`},
-		"not a program": {supervisor.Command{Path: "/proc/self/status"}, "permission denied"},
+		"no program":    {supervisor.Command{Path: "no-such-turnserver", Thread: thread}, `"no-such-turnserver": executable file not found in $PATH`},
+		"not a program": {supervisor.Command{Path: "/proc/self/status", Thread: thread}, "permission denied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +117,7 @@ func TestCommandSurroundings(t *testing.T) {
 		t.Error(err)
 	}
 
-	cmd = supervisor.Command{Path: "env", Stdout: cmd.Stdout}
+	cmd = supervisor.Command{Path: "env", Stdout: cmd.Stdout, Thread: thread}
 	if p, err = cmd.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +129,14 @@ func TestCommandSurroundings(t *testing.T) {
 	}
 }
 
-// Output is drained to its end, by us where the reader returns early or is none.
+// Output is drained to its end, also where nobody wants it.
 func TestCommandDrainsOutput(t *testing.T) {
 	var stdout, stderr int
 	full, _ := command("chatty")
-	full.Stdout = supervisor.Lines(func([]byte) { stdout++ })
-	full.Stderr = supervisor.Lines(func([]byte) { stderr++ })
+	full.Stdout = func([]byte) { stdout++ }
+	full.Stderr = func([]byte) { stderr++ }
 	none := full
-	none.Stdout, none.Stderr = func(r io.Reader) { _, _ = r.Read(make([]byte, 1)) }, nil
+	none.Stdout, none.Stderr = nil, nil
 	for _, cmd := range []supervisor.Command{full, none} {
 		p, err := cmd.Start(t.Context())
 		if err != nil {
@@ -255,10 +254,10 @@ func TestEndOfThreadsDoesNotKill(t *testing.T) {
 			}
 		})
 	}
-	children := make([]supervisor.Process, 100)
+	children := make([]*supervisor.ChildProcess, 20)
 	for i := range children {
 		starts.Go(func() {
-			p, err := supervisor.Command{Path: "sleep", Args: []string{"600"}}.Start(t.Context())
+			p, err := supervisor.Command{Path: "sleep", Args: []string{"600"}, Thread: thread}.Start(t.Context())
 			if err != nil {
 				t.Error(err)
 				return

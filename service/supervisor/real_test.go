@@ -27,6 +27,7 @@ func turnserver(config string) supervisor.Command {
 		Path:        "turnserver",
 		Args:        []string{"-c", config, "--log-file=stdout", "--no-stdout-log", "--pidfile="},
 		StopTimeout: 10 * time.Second,
+		Thread:      thread,
 	}
 }
 
@@ -119,7 +120,7 @@ func TestOutputStormOfTurnserver(t *testing.T) {
 
 	var lines atomic.Int32
 	cmd := turnserver(server.Config)
-	count := supervisor.Lines(func([]byte) { lines.Add(1) })
+	count := func([]byte) { lines.Add(1) }
 	cmd.Stdout, cmd.Stderr = count, count
 	ctx, cancel := context.WithCancel(t.Context())
 	p, err := cmd.Start(ctx)
