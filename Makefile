@@ -22,8 +22,10 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 SOAK     ?= 1h
 KILLS    ?= 200
+FAULTS   ?= 10
+LOADED   ?= 1h
 
-.PHONY: build deps demo test lint bench soak fuzz generate screenshots help
+.PHONY: build deps demo test lint bench faults soak fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
@@ -50,6 +52,10 @@ $(GOLANGCI):
 bench: deps ## run the benchmarks; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
+
+faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LOADED=1h on a starved machine
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden
 
 soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, a ZooKeeper soak of SOAK=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
