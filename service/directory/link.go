@@ -35,6 +35,7 @@ type link struct {
 	ctx      context.Context // ends with abort
 	cancel   context.CancelFunc
 	changed  chan struct{}
+	fired    func(path string)
 
 	mu      sync.Mutex
 	state   linkState
@@ -44,7 +45,7 @@ type link struct {
 }
 
 // openLink returns at once; what becomes of the link is told through changed.
-func openLink(cfg Config, known map[string][]string, logger *slog.Logger, complain *rate.Sometimes) *link {
+func openLink(cfg Config, known map[string][]string, fired func(path string), logger *slog.Logger, complain *rate.Sometimes) *link {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{
 		hosts:    &hosts{ctx: ctx, lookup: net.DefaultResolver.LookupHost, servers: cfg.Servers, known: known},
@@ -56,20 +57,28 @@ func openLink(cfg Config, known map[string][]string, logger *slog.Logger, compla
 		ctx:      ctx,
 		cancel:   cancel,
 		changed:  make(chan struct{}, 1),
+		fired:    fired,
 	}
 	// An error is an empty list or an Init that fails: New and hosts see to both.
 	l.conn, l.closed, _ = zk.Connect(cfg.Servers, cfg.SessionTimeout,
 		zk.WithDialer(l.dial), zk.WithHostProvider(l.hosts), zk.WithLogger(l),
 		// The channel of events holds six and drops the rest without a word.
 		zk.WithEventCallback(l.event),
-		// 3 MB a connection otherwise, and an answer without bounds.
-		zk.WithMaxConnBufferSize(64<<10), zk.WithMaxBufferSize(1<<20))
+		// 3 MB a connection otherwise, and an answer without bounds. After a reconnect the
+		// library arms its watches again in packets of up to 128 KiB, and drops without a
+		// word what the first buffer cannot hold.
+		zk.WithMaxConnBufferSize(160<<10), zk.WithMaxBufferSize(1<<20))
 	return l
 }
 
 // event runs inside the library's loops: it must not block, nor ask ZooKeeper.
 func (l *link) event(e zk.Event) {
-	if e.Type != zk.EventSession {
+	switch e.Type {
+	case zk.EventSession:
+	case zk.EventNodeCreated, zk.EventNodeDataChanged, zk.EventNodeChildrenChanged, zk.EventNodeDeleted:
+		l.fired(e.Path)
+		return
+	default:
 		return
 	}
 	switch e.State {

@@ -31,8 +31,16 @@ type Config struct {
 
 // Metrics are the events of a session.
 type Metrics struct {
-	Operations metrics.Counter // by operation: create, set, delete, exists
+	Operations metrics.Counter // by operation: create, set, delete, exists; children, get
 	Failures   metrics.Counter // those that ZooKeeper did not answer or did not allow
+}
+
+// Begin has the operations that will be used appear at 0.
+func (m Metrics) Begin(operations ...string) {
+	for _, operation := range operations {
+		m.Operations.With("operation", operation).Add(0)
+		m.Failures.With("operation", operation).Add(0)
+	}
 }
 
 // State is where a session stands.
@@ -67,6 +75,8 @@ type Session struct {
 	complain rate.Sometimes
 	changed  chan struct{}
 
+	follower *Follower // nil: none
+
 	mu     sync.Mutex
 	link   *link // whose session stands, at least as far as we know; nil without one
 	latest *link
@@ -78,10 +88,6 @@ func New(cfg Config, logger *slog.Logger, m Metrics) *Session {
 	mine, err := recall(cfg.StateFile)
 	if err != nil {
 		logger.Warn("the ZooKeeper sessions before this start are not known: a node one of them left may have to expire first", "err", err)
-	}
-	for _, operation := range []string{"create", "set", "delete", "exists"} {
-		m.Operations.With("operation", operation).Add(0)
-		m.Failures.With("operation", operation).Add(0)
 	}
 	return &Session{
 		cfg:      cfg,
@@ -101,7 +107,7 @@ func (s *Session) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		// A fleet must not storm a ZooKeeper that ends sessions as soon as they stand.
 		again := time.NewTimer(time.Second)
-		l := openLink(s.cfg, s.known, s.logger, &s.complain)
+		l := openLink(s.cfg, s.known, s.fired, s.logger, &s.complain)
 		s.hold(ctx, l)
 		s.drop(ctx, l)
 		l.close()
@@ -114,8 +120,8 @@ func (s *Session) Run(ctx context.Context) error {
 	return nil
 }
 
-// Changed wakes one reader: after a change of State, and when a node that was in
-// another's hands may be free.
+// Changed wakes one reader: after a change of State, when a node that was in
+// another's hands may be free, and when a Follower has something to read.
 func (s *Session) Changed() <-chan struct{} { return s.changed }
 
 // Status returns where the session stands.
@@ -130,6 +136,13 @@ func (s *Session) Status() Status {
 		}
 	}
 	return status
+}
+
+// fired is told the path of each watch that fires, inside the library's loops.
+func (s *Session) fired(path string) {
+	if s.follower != nil && s.follower.stir(path) {
+		wake(s.changed)
+	}
 }
 
 // hold follows the link until it is of no more use.

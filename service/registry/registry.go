@@ -53,6 +53,7 @@ type Registrar struct {
 // New returns a registrar that begins with Run. The source is asked in Run's
 // goroutine and must answer from memory.
 func New(cfg Config, source func() Publication, logger *slog.Logger, m Metrics) *Registrar {
+	m.Begin("create", "set", "delete", "exists")
 	session := directory.New(cfg.Directory, logger, m)
 	r := &Registrar{
 		cfg:     cfg,
