@@ -167,6 +167,9 @@ func (n *Node) Publication() registry.Publication {
 		RxMbps:       s.Traffic.RxBytesPerSecond * 8 / 1e6,
 		TxMbps:       s.Traffic.TxBytesPerSecond * 8 / 1e6,
 	}
+	if n.facts.Mode == coturn.ModeSecret {
+		r.Mode = string(coturn.ModeSecret)
+	}
 	if r.State == StateUp {
 		r.FreeTraffic = s.Traffic.FreeMbps
 	}

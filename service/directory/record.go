@@ -30,6 +30,7 @@ type Record struct {
 	Allocations  int
 	State        string
 	Generation   uint64
+	Mode         string // how clients authenticate; "" = user: all of them with one credential
 	Seq          uint64 // counts writes, so that a reader sees life without trusting our clock
 	TS           int64  // milliseconds since the epoch
 	IntervalSec  float64
@@ -63,6 +64,7 @@ func (r *Record) fields() []field {
 		{"allocations", &r.Allocations},
 		{"state", &r.State},
 		{"generation", &r.Generation},
+		{"mode", &r.Mode},
 		{"seq", &r.Seq},
 		{"ts", &r.TS},
 		{"intervalSec", &r.IntervalSec},
@@ -70,7 +72,8 @@ func (r *Record) fields() []field {
 	}
 }
 
-// Encode writes the record as JSON, the known keys first and always all of them.
+// Encode writes the record as JSON, the known keys first and always all of them but
+// mode, which is there only where it says something.
 func (r Record) Encode() []byte {
 	out := []byte{'{'}
 	add := func(key string, value any) {
@@ -85,7 +88,9 @@ func (r Record) Encode() []byte {
 		out = append(append(append(out, name...), ':'), text...)
 	}
 	for _, f := range r.fields() {
-		add(f.key, f.value)
+		if f.key != "mode" || r.Mode != "" {
+			add(f.key, f.value)
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Unknown)) {
 		add(key, r.Unknown[key])

@@ -15,7 +15,7 @@ func TestEncode(t *testing.T) {
 	full := directory.Record{
 		FreeTraffic: 812.44, RESTAddr: "10.0.0.5:13478", V: 1, RESTScheme: "https", Node: "turn-1", Region: "eu", Zone: "a",
 		URIs: []string{"turn:turn-1.example.org:3478?transport=udp"}, CapacityMbps: 1000, RxMbps: 187.56, TxMbps: 20,
-		Allocations: 42, State: "up", Generation: 7, Seq: 99, TS: 1790000000000, IntervalSec: 10, Version: "1.2.3",
+		Allocations: 42, State: "up", Generation: 7, Mode: "secret", Seq: 99, TS: 1790000000000, IntervalSec: 10, Version: "1.2.3",
 		Unknown: map[string]json.RawMessage{"weight": []byte(`3`), "also": []byte(`{"b":1,"a":2}`)},
 	}
 	const keys = `"v":0,"restScheme":"","node":"","region":"","zone":"","uris":[],"capacityMbps":0.0,"rxMbps":0.0,"txMbps":0.0,` +
@@ -26,7 +26,7 @@ func TestEncode(t *testing.T) {
 	}{
 		"all keys": {full, `{"freeTraffic":812.4,"restAddr":"10.0.0.5:13478","v":1,"restScheme":"https","node":"turn-1","region":"eu","zone":"a",` +
 			`"uris":["turn:turn-1.example.org:3478?transport=udp"],"capacityMbps":1000.0,"rxMbps":187.6,"txMbps":20.0,` +
-			`"allocations":42,"state":"up","generation":7,"seq":99,"ts":1790000000000,"intervalSec":10,"version":"1.2.3",` +
+			`"allocations":42,"state":"up","generation":7,"mode":"secret","seq":99,"ts":1790000000000,"intervalSec":10,"version":"1.2.3",` +
 			`"also":{"b":1,"a":2},"weight":3}`},
 		"whole number":  {directory.Record{FreeTraffic: 800, RESTAddr: "a:1"}, `{"freeTraffic":800.0,"restAddr":"a:1",` + keys},
 		"negative":      {directory.Record{FreeTraffic: -3, RESTAddr: "a:1"}, `{"freeTraffic":0.0,"restAddr":"a:1",` + keys},
