@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/realtest"
+)
+
+// notRaised are the alerts for which this test has no fault, and why.
+func notRaised() map[string]string {
+	return map[string]string{
+		"TurnCapacityExhaustedIn": "takes three weeks of history: rules/turnwarden.longrange.test.yml",
+	}
+}
+
+// TestAlerts is observability end to end: the shipped rules, loaded by a real
+// Prometheus that found the nodes in a real ZooKeeper by the shipped example. Every
+// panel has data. Faults raise the alerts that they should and no other, and those
+// resolve.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	if !alone(t) {
+		return
+	}
+	w := newScene(t)
+	w.load.Store(10e6 / 8)
+	mute, muteFlag := w.broken("turnserver", `case "$*" in *--version*) ;; *) exec sleep 1000;; esac`)
+	stuck, stuckFlag := w.broken("turnadmin", `case "$1" in -a) exit 0;; esac`)
+	udpOnly, udpOnlyFlag := w.broken("turnserver", `exec turnserver "$@" --no-tcp`)
+	strange, strangeFlag := w.broken("turnserver", `exec turnserver "$@" --external-ip=198.51.100.7`)
+	litter, litterFlag := w.broken("turnadmin", `case "$1" in -d) exit 0;; esac`)
+	w.add("calm-1", options{})
+	w.add("calm-2", options{})
+	w.add("loop-1", options{})
+	w.add("mute-1", options{set: map[string]string{"coturn.turnserver": mute}})
+	w.add("stuck-1", options{set: map[string]string{"coturn.turnadmin": stuck, "credentials.rotate_every": "15s", "credentials.lifetime": "100s"}})
+	w.add("litter-1", options{set: map[string]string{"coturn.turnadmin": litter, "credentials.rotate_every": "10s", "credentials.lifetime": "20s"}})
+	w.add("gone-1", options{})
+	w.add("guess-1", options{})
+	w.add("room-1", options{conf: []string{"total-quota=2"}})
+	w.add("full-1", options{set: map[string]string{"traffic.capacity_mbps": "50"}})
+	w.add("tight-1", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
+	w.add("tight-2", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
+	locked := w.add("locked-1", options{})
+	w.add("stale-1", options{})
+	w.add("tcp-1", options{set: map[string]string{"coturn.turnserver": udpOnly}})
+	w.add("lost-1", options{set: map[string]string{"coturn.turnserver": strange}})
+	tokens := filepath.Join(w.dir, "tokens")
+	good := "# nobody may call\n"
+	if err := os.WriteFile(tokens, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.add("file-1", options{set: map[string]string{"api.tokens_file": tokens}})
+	now := time.Now()
+	cert, key := realtest.Certificate(t, "turn.example.org", now.AddDate(0, 0, -30), now.AddDate(0, 0, 60))
+	w.add("tls-1", options{conf: []string{"cert=" + cert, "pkey=" + key}})
+	for _, h := range w.hosts {
+		h.waitReady(t)
+	}
+
+	call, err := fetch(w.hosts["calm-1"].rest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdAllocation(t, w.hosts["calm-1"].addr(), call)
+	w.seen()
+	w.fire(nil)
+	w.panels("Firing alerts")
+	w.rules()
+
+	// All the faults at once, each on a node of its own.
+	w.load.Store(42e6 / 8)
+	for _, flag := range []string{muteFlag, stuckFlag, litterFlag, udpOnlyFlag, strangeFlag} {
+		if err := os.WriteFile(flag, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldCert, oldKey := realtest.Certificate(t, "turn.example.org", now.AddDate(0, 0, -89), now.AddDate(0, 0, 1))
+	exchange(t, cert, oldCert)
+	exchange(t, key, oldKey)
+	if err := os.WriteFile(tokens, []byte("not a token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changed := []string{"mute-1", "tcp-1", "lost-1", "tls-1"}
+	for _, name := range changed {
+		kill(t, w.hosts[name])
+	}
+	w.hosts["gone-1"].signal(t, syscall.SIGKILL)
+	locked.write(t, locked.webConfig, "basic_auth_users: {prometheus: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi}\n")
+	c := w.z.Client(t)
+	writable := func(perms int32) {
+		if _, err := c.SetACL("/turn/servers/stale-1", zk.WorldACL(perms), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writable(zk.PermRead | zk.PermAdmin)
+	quota, err := fetch(w.hosts["room-1"].rest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := []func(){holdAllocation(t, w.hosts["room-1"].addr(), quota), holdAllocation(t, w.hosts["room-1"].addr(), quota)}
+	ctx, mend := context.WithCancel(t.Context())
+	var faults sync.WaitGroup
+	faults.Go(func() { everySecond(ctx, 8, func() { kill(t, w.hosts["loop-1"]) }) })
+	for range 4 {
+		faults.Go(func() {
+			everySecond(ctx, 1, func() { _, _ = probe.Allocate(ctx, w.hosts["guess-1"].addr(), "mallory", "guess") })
+		})
+	}
+	// What the fault takes to show, and the range and the `for` of the rule.
+	w.fire(map[string]time.Duration{
+		"TurnServerDown mute-1":                 9*time.Second + time.Minute/hurried,
+		"TurnCrashLooping loop-1":               16 * time.Second,
+		"TurnCredentialRotationFailing stuck-1": 15*time.Second + 5*time.Minute/hurried,
+		"TurnCredentialExpiring stuck-1":        58*time.Second + time.Minute/hurried,
+		"TurnDeletesPending litter-1":           30*time.Second + 15*time.Minute/hurried,
+		"TurnNodeGone gone-1":                   4*time.Second + 5*time.Minute/hurried,
+		"TurnAuthFailuresHigh guess-1":          10*time.Minute/hurried + 10*time.Minute/hurried,
+		"TurnNotListed room-1":                  3*time.Second + 5*time.Minute/hurried,
+		"TurnHeadroomLow full-1":                5*time.Minute/hurried + 15*time.Minute/hurried,
+		"TurnFleetNoNMinusOne tight":            5*time.Minute/hurried + 30*time.Minute/hurried,
+		"TurnwardenDown locked-1":               time.Second + 2*time.Minute/hurried,
+		"TurnTransportFailing tcp-1":            10*time.Second + 5*time.Minute/hurried,
+		"TurnRelayedAddressWrong lost-1":        10*time.Second + 5*time.Minute/hurried,
+		"TurnCertificateExpiring tls-1":         10*time.Second + 5*time.Minute/hurried,
+		"TurnwardenFileUnusable file-1":         10*time.Second + 5*time.Minute/hurried,
+		"TurnRecordStale stale-1":               90*time.Second/hurried + time.Minute/hurried,
+	})
+	w.panel("Firing alerts")
+
+	// Each is mended. For want of room there is one remedy: another node.
+	w.load.Store(10e6 / 8)
+	mend()
+	faults.Wait()
+	for _, flag := range []string{muteFlag, stuckFlag, litterFlag, udpOnlyFlag, strangeFlag} {
+		if err := os.Remove(flag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange(t, cert, oldCert)
+	exchange(t, key, oldKey)
+	if err := os.WriteFile(tokens, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range changed {
+		kill(t, w.hosts[name])
+	}
+	writable(zk.PermAll)
+	w.hosts["gone-1"].start(t)
+	locked.write(t, locked.webConfig, "")
+	for _, hangUp := range calls {
+		hangUp()
+	}
+	w.add("tight-3", options{})
+	w.fire(nil)
+
+	gone := map[string]time.Duration{"TurnwardenAbsent": 5*time.Second + 5*time.Minute/hurried}
+	for name, h := range w.hosts {
+		h.end(t)
+		gone["TurnNodeGone "+name] = 5*time.Second + 5*time.Minute/hurried
+	}
+	w.fire(gone)
+	for _, h := range w.hosts {
+		h.start(t)
+	}
+	w.fire(nil)
+
+	// Last, because Prometheus may take minutes until it looks into ZooKeeper again.
+	w.z.Kill()
+	unlisted := map[string]time.Duration{}
+	for name := range w.hosts {
+		unlisted["TurnNotListed "+name] = 4*time.Second + 5*time.Minute/hurried
+	}
+	w.fire(unlisted)
+	w.z.Start()
+	w.z.WaitReady()
+	w.fire(nil)
+
+	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(w.read("rules/turnwarden.alerts.yml"), -1) {
+		if _, ok := notRaised()[m[1]]; ok == w.raised[m[1]] {
+			t.Errorf("%s: raised %v, excused %v", m[1], w.raised[m[1]], ok)
+		}
+	}
+}
+
+// exchange swaps the contents of two files.
+func exchange(t *testing.T, a, b string) {
+	t.Helper()
+	for _, move := range [][2]string{{a, a + ".tmp"}, {b, a}, {a + ".tmp", b}} {
+		if err := os.Rename(move[0], move[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// kill ends the host's turnserver, if it has one now.
+func kill(t *testing.T, h *host) {
+	t.Helper()
+	for _, pid := range turnservers(t, filepath.Join(h.dir, "state", "turnserver.conf")) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+func everySecond(ctx context.Context, seconds int, do func()) {
+	tick := time.NewTicker(time.Duration(seconds) * time.Second)
+	defer tick.Stop()
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
