@@ -58,6 +58,7 @@ type Parts struct {
 	Sweeper     *Sweeper
 	Maintenance *Maintenance
 	Journal     *Journal
+	Changed     func() // is told when Status may say something new; must not block; nil = nobody
 }
 
 // Node joins the parts of one host.
@@ -146,8 +147,11 @@ func (n *Node) ProbeChanged() {
 	}
 }
 
-// publish has the registrar look at the record again.
+// publish has the registrar look at the record again, and whoever else follows the node.
 func (n *Node) publish() {
+	if n.parts.Changed != nil {
+		n.parts.Changed()
+	}
 	if n.parts.Registrar != nil {
 		n.parts.Registrar.Kick()
 	}

@@ -59,6 +59,8 @@ func only(next http.Handler, refuse refusal, methods ...string) http.Handler {
 	})
 }
 
-func notFound(w http.ResponseWriter, r *http.Request) {
-	problem(r.Context(), w, http.StatusNotFound, "the credential API answers GET /turncredential, /v1/turn and /v1/ice")
+// notFound says what there is instead.
+func notFound(paths []string) http.Handler {
+	detail := "no such route; there are " + strings.Join(paths, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { problem(r.Context(), w, http.StatusNotFound, detail) })
 }

@@ -29,6 +29,8 @@ type Instrument func(route string, next http.Handler, codes ...int) http.Handler
 type APIOptions struct {
 	URIs   bool // GET /turncredential names the servers, too: a gateway's
 	Access Access
+	Status func() service.Status // nil = there is no /v1/status
+	Events *Events               // nil = there is no /v1/events
 }
 
 // A route says what is answered where, and to whom.
@@ -50,21 +52,39 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 	get := []string{http.MethodGet, http.MethodHead}
 	guard := newGuard(o.Access)
 	mux := http.NewServeMux()
-	for _, r := range []route{
+	routes := []route{
 		{"/turncredential", byFormat(e, credentials(e, decodeSeed, plain, seedRefusal)), get, ScopeCredential, seedRefusal},
 		// Janus asks by POST unless it is told otherwise.
 		{"/v1/turn", credentials(e, decodeForm, encodeAs(draft), problem), append(get, http.MethodPost), ScopeCredential, problem},
 		{"/v1/ice", credentials(e, decodeForm, encodeAs(rtcConfiguration), problem), get, ScopeCredential, problem},
-	} {
+	}
+	if o.Status != nil {
+		routes = append(routes, route{"/v1/status", statusHandler(o.Status), get, ScopeStatus, problem})
+	}
+	if o.Events != nil {
+		routes = append(routes, route{eventsPath, o.Events, []string{http.MethodGet}, ScopeEvents, problem})
+	}
+	var paths []string
+	for _, r := range routes {
+		paths = append(paths, r.path)
 		h := guard.protect(only(r.handler, r.refuse, r.methods...), r.scope, r.refuse)
 		if r.path == "/v1/turn" {
 			h = guard.keyParameter(h)
 		}
-		mux.Handle(r.path, instrument(r.path, h, append(guard.codes(), http.StatusOK, http.StatusServiceUnavailable)...))
+		codes := append(guard.codes(), http.StatusOK)
+		if r.scope == ScopeCredential {
+			codes = append(codes, http.StatusServiceUnavailable)
+		}
+		if r.path != eventsPath { // a stream has no duration to observe
+			h = instrument(r.path, h, codes...)
+		}
+		mux.Handle(r.path, h)
 	}
-	mux.Handle("/", instrument("other", guard.protect(http.HandlerFunc(notFound), "", problem), append(guard.codes(), http.StatusNotFound)...))
+	mux.Handle("/", instrument("other", guard.protect(notFound(paths), "", problem), append(guard.codes(), http.StatusNotFound)...))
 	return mux
 }
+
+const eventsPath = "/v1/events"
 
 func credentials(e Endpoints, decode kithttp.DecodeRequestFunc, encode kithttp.EncodeResponseFunc, refuse refusal) http.Handler {
 	return kithttp.NewServer(e.Credential, decode, encode, kithttp.ServerBefore(keepAccept), kithttp.ServerErrorEncoder(encodeError(refuse)))

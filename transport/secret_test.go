@@ -60,7 +60,10 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- rotator.Run(ctx) }()
-	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{}))
+	events := transport.NewEvents(node.Status, 1)
+	told := make(chan error, 1)
+	go func() { told <- events.Run(ctx) }()
+	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Status: node.Status, Events: events}))
 	var given struct{ UserID, Password string }
 	realtest.Eventually(t, 10*time.Second, func() error {
 		response, body := ask(t, rest, "GET", "/turncredential", nil)
@@ -71,9 +74,12 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	})
 	pages := serve(t, h)
 	logger.Error("not stored", "err", errors.New("cannot add "+given.UserID))
-	for _, path := range []string{"/metrics", "/-/ready", "/-/healthy", "/", "/events"} {
+	for _, path := range []string{
+		pages.URL + "/metrics", pages.URL + "/-/ready", pages.URL + "/-/healthy", pages.URL + "/", pages.URL + "/events",
+		rest.URL + "/v1/status", rest.URL + "/v1/events",
+	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // a stream does not end
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, pages.URL+path, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +91,8 @@ func TestWebHoldsNoSecret(t *testing.T) {
 		_ = response.Body.Close()
 		cancel()
 		body := string(read)
-		if response.StatusCode == http.StatusOK && len(body) == 0 || path == "/events" && !strings.Contains(body, "generation 1") {
+		if response.StatusCode == http.StatusOK && len(body) == 0 || path == pages.URL+"/events" && !strings.Contains(body, "generation 1") ||
+			path == rest.URL+"/v1/events" && !strings.Contains(body, `"generation":1,`) {
 			t.Errorf("%s: %s\n%s", path, response.Status, body)
 		}
 		for _, secret := range []string{given.Password, given.UserID} {
@@ -95,7 +102,7 @@ func TestWebHoldsNoSecret(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-done; err != nil {
+	if err := errors.Join(<-done, <-told); err != nil {
 		t.Error(err)
 	}
 	if strings.Contains(log.String(), given.Password) {

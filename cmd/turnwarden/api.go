@@ -19,10 +19,11 @@ const maxConnections = 4096
 // apiSite is where the API is served and who may call it.
 type apiSite struct {
 	net.Listener
-	conns  *transport.Listener
-	scheme string
-	access transport.Access
-	files  []*watched
+	conns       *transport.Listener
+	subscribers int // to events, at a time: half of the connections
+	scheme      string
+	access      transport.Access
+	files       []*watched
 }
 
 // openAPI reads the files of the API and binds its address. Each error is one line that
@@ -64,7 +65,8 @@ func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite,
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}
-	a.conns = transport.NewListener(l.(*net.TCPListener), connections())
+	limit := connections()
+	a.conns, a.subscribers = transport.NewListener(l.(*net.TCPListener), limit), limit/2
 	a.Listener = a.conns
 	if cfg.TLS.enabled() {
 		a.Listener = tls.NewListener(a.conns, over.Config())

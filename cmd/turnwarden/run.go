@@ -88,10 +88,14 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(cfg),
 		}, node.Publication, part("registry"), counts.Registry)
 	}
+	events := transport.NewEvents(node.Status, at.api.subscribers)
+	parts.Changed = events.Kick
 	node.Join(parts)
 	counts.Observe(node.Status)
 
-	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Access: at.api.access}))
+	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{
+		Access: at.api.access, Status: node.Status, Events: events,
+	}))
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
@@ -138,6 +142,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	if len(at.api.files) > 0 {
 		addRun("files", func(ctx context.Context) error { return watch(ctx, at.api.files, part("files"), counts.FileUsable) })
 	}
+	addRun("events", events.Run)
 	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api))
 	add("web", func() error {
 		systemd := false
