@@ -25,6 +25,12 @@ func nodePage(s service.Status, links []page.Link) page.Page {
 		Sections: []page.Section{throughput(s), turnServer(s), probes(s), generations(s), record(s), troubles(s)},
 	}
 	p.Tone, p.Headline, p.Reasons = verdict(s)
+	if notes := service.Notes(s); len(notes) > 0 {
+		p.Reasons = append(p.Reasons, notes...)
+		if p.Tone == page.Good {
+			p.Tone = page.Warn
+		}
+	}
 	return p
 }
 
@@ -151,37 +157,56 @@ func probes(s service.Status) page.Section {
 	if r.Failures > 0 {
 		facts = append(facts, page.Fact{Name: "Failures in a row", Cell: page.Cell{Text: strconv.Itoa(r.Failures), Tone: page.Warn}})
 	}
-	stages := &page.Table{Caption: "Stages", Columns: []string{"Stage", "Result"}}
-	if r.PID != 0 && !r.At.IsZero() {
-		stages.Rows = probeStages(r)
+	for _, a := range r.Answers {
+		if a.Failures > 0 {
+			facts = append(facts, page.Fact{Name: "Over " + string(a.Transport), Cell: page.Cell{Text: a.Err, Tone: page.Bad}})
+		}
+		if c := a.Certificate; !c.NotAfter.IsZero() {
+			ends := until(s.At, c.NotAfter)
+			if c.Expiring(s.At) {
+				ends.Tone = page.Warn
+			}
+			facts = append(facts, page.Fact{Name: "Certificate valid for", Cell: ends})
+		}
 	}
-	return page.Section{ID: "probe", Title: "Probe", Facts: facts, Table: stages, Empty: "Nothing has been asked yet."}
+	return page.Section{ID: "probe", Title: "Probe", Facts: facts, Table: probeStages(r.Answers), Empty: "Nothing has been asked yet."}
 }
 
-// probeStages has a row for each stage of the last probe; none is tried after one that failed.
-func probeStages(r probe.Result) [][]page.Cell {
-	failed := false
-	var rows [][]page.Cell
+// probeStages has a row for each stage that was asked in the last round over any
+// transport. None is asked after one that failed.
+func probeStages(answers []probe.Answer) *page.Table {
+	t := &page.Table{Caption: "Stages of the last round", Columns: []string{"The server"}}
+	for _, a := range answers {
+		t.Columns = append(t.Columns, strings.ToUpper(string(a.Transport)))
+	}
 	for _, stage := range []struct{ name, text string }{
+		{probe.StageResolve, "has opened the port"},
+		{probe.StageTLS, "shows a certificate"},
 		{probe.StageBind, "answers a Binding"},
 		{probe.StageUnauthorized, "refuses an Allocate without a credential"},
-		{probe.StageAllocate, "grants an Allocate with the credential"},
+		{probe.StageAllocate, "grants an Allocate with the credential, or is full"},
+		{probe.StageRelay, "relays a packet"},
+		{probe.StageRefresh, "ends the allocation"},
 	} {
-		result := page.Cell{Text: "good", Tone: page.Good}
-		switch {
-		case failed:
-			result = page.Cell{Text: "not tried"}
-		case r.Failures > 0 && r.Stage == stage.name:
-			failed = true
-			result = page.Cell{Text: r.Err, Tone: page.Bad}
-		case stage.name == probe.StageAllocate && r.Full:
-			result = page.Cell{Text: fmt.Sprintf("full: %d", r.FullCode), Tone: page.Warn}
-		case stage.name == probe.StageAllocate && !r.Authenticated:
-			result = page.Cell{Text: "no credential yet"}
+		row, asked := []page.Cell{{Text: stage.text}}, false
+		for _, a := range answers {
+			cell := page.Cell{Text: "–"}
+			for _, o := range a.Outcomes {
+				switch {
+				case o.Stage != stage.name:
+				case o.OK:
+					asked, cell = true, page.Cell{Text: "good", Tone: page.Good}
+				default:
+					asked, cell = true, page.Cell{Text: "failed", Tone: page.Bad}
+				}
+			}
+			row = append(row, cell)
 		}
-		rows = append(rows, []page.Cell{{Text: stage.text}, result})
+		if asked {
+			t.Rows = append(t.Rows, row)
+		}
 	}
-	return rows
+	return t
 }
 
 func generations(s service.Status) page.Section {

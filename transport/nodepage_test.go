@@ -16,6 +16,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -37,6 +38,14 @@ func eventful() service.Status {
 		{Cause: supervisor.ReasonProbe, At: s.At.Add(-57 * time.Hour), Ran: 20 * 24 * time.Hour},
 	}
 	s.Probe.At, s.Probe.RTT = s.At.Add(-2*time.Second), 1300*time.Microsecond
+	s.Probe.Answers = []probe.Answer{
+		{Transport: probe.UDP, At: s.Probe.At, Outcomes: outcomes(probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh)},
+		{Transport: probe.TCP, At: s.Probe.At, Outcomes: outcomes(probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh)},
+		{
+			Transport: probe.TLS, At: s.Probe.At, Outcomes: outcomes(probe.StageTLS, probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh),
+			Certificate: probe.Certificate{NotBefore: s.At.AddDate(0, 0, -29), NotAfter: s.At.AddDate(0, 0, 61)},
+		},
+	}
 	s.Credential = credential.Status{Active: 7, Published: s.At.Add(-95 * time.Minute), Expires: s.At.Add(22*time.Hour + 25*time.Minute), Generations: []credential.GenerationStatus{
 		{ID: 6, State: credential.Retiring, Published: s.At.Add(-13 * time.Hour), Expires: s.At.Add(11 * time.Hour), Fetched: true},
 		{ID: 7, State: credential.Active, Published: s.At.Add(-95 * time.Minute), Expires: s.At.Add(22*time.Hour + 25*time.Minute), Fetched: true},
@@ -61,6 +70,14 @@ func eventful() service.Status {
 		{At: s.At.Add(-57 * time.Hour), Level: slog.LevelError, Part: "probe", Text: "probes failed in a row, the TURN server is not serving", Detail: "pid=4711 failures=3 err=bind: no answer from 192.0.2.7:3478 within 2s"},
 	}
 	return s
+}
+
+// outcomes are those of a good round.
+func outcomes(stages ...string) (all []probe.Outcome) {
+	for _, s := range stages {
+		all = append(all, probe.Outcome{Stage: s, OK: true})
+	}
+	return all
 }
 
 func TestVerdict(t *testing.T) {
@@ -118,8 +135,19 @@ func TestVerdict(t *testing.T) {
 		"hangs": {
 			func(s *service.Status) {
 				s.Probe.Serving, s.Probe.Failures, s.Probe.Stage, s.Probe.Err = false, 3, "unauthorized", "unauthorized: no answer"
+				s.Probe.Answers = []probe.Answer{{Transport: probe.UDP, At: s.At, Failures: 3, Err: s.Probe.Err, Outcomes: []probe.Outcome{{Stage: probe.StageBind, OK: true}, {Stage: probe.StageUnauthorized}}}}
 			},
-			[]string{`verdict bad`, `Down, `, `<li>probe: not serving: unauthorized: no answer`, `Failures in a row`, `answers a Binding`, `good`, `unauthorized: no answer`, `not tried`},
+			[]string{`verdict bad`, `Down, `, `<li>probe: not serving: unauthorized: no answer`, `Failures in a row`, `Over udp`, `UDP<`, `answers a Binding`, `good`, `refuses`, `failed`},
+		},
+		"TLS alone fails": {
+			func(s *service.Status) {
+				s.Probe.Answers[2] = probe.Answer{Transport: probe.TLS, At: s.At, Failures: 3, Failing: true, Err: "tls: handshake failure", Outcomes: []probe.Outcome{{Stage: probe.StageTLS}}}
+			},
+			[]string{`verdict warn`, `Listed, 812`, `<li>probe: tls fails, and with it its clients: tls: handshake failure`, `Over tls`, `shows a certificate`, `>–<`, `>–<`, `failed`, `answers a Binding`, `good`, `>–<`},
+		},
+		"certificate about to end": {
+			func(s *service.Status) { s.Probe.Answers[2].Certificate.NotAfter = s.At.Add(50 * time.Hour) },
+			[]string{`verdict warn`, `Listed, 812`, `<li>certificate: the one that tls clients are shown ends on`, `Certificate valid for`, `attention: `, `2 d 2 h`},
 		},
 		"somebody else": {
 			func(s *service.Status) { s.Probe.Foreign = "pid 4711 has UDP 3478" },
