@@ -59,7 +59,7 @@ func ask(t *testing.T, s *httptest.Server, method, path string, body io.Reader, 
 func mintingNode(tb testing.TB, mode coturn.Mode) *service.Node {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	node := service.NewNode(service.Facts{Node: "turn-1", Mode: mode}, logger)
+	node := service.NewNode(service.Facts{Node: "turn-1", Mode: mode, URIs: good.credential.URIs}, logger)
 	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 		willing{}, willing{}, credential.NewFile(filepath.Join(tb.TempDir(), "credentials.json")), func() {}, logger, metrics.New().Credential)
 	node.Join(service.Parts{Credentials: rotator})
