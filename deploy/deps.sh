@@ -19,6 +19,7 @@ prometheus           prometheus promtool
 sqlite3              sqlite3
 iproute2             ip ss
 curl                 curl
+patch                patch
 '
 [[ ${1:-} == demo ]] || needs+='
 chromium             chromium

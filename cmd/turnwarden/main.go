@@ -49,6 +49,7 @@ type flags struct {
 	socket        string
 	out           string
 	caller        string
+	output        string
 	dashboards    dashboards.Options
 }
 
@@ -78,11 +79,12 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 
 	operator := operatorCommands(app, &f)
 	token := tokenCommand(app, &f)
+	doctorCmd := doctorCommand(app, &f)
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, dashboards; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, doctor, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -98,6 +100,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		err = runNode(f, promslog.New(f.log), s, thread)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
+	case doctorCmd.FullCommand():
+		err = examine(f, stdout, s)
 	case token.FullCommand():
 		err = makeToken(f.caller, stdout)
 	case dashboardsCmd.FullCommand():
@@ -109,6 +113,9 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "turnwarden: %v\n", err)
+	if e, ok := errors.AsType[*exit](err); ok {
+		return e.code
+	}
 	if _, refused := errors.AsType[*refusal](err); refused {
 		return exitUsage
 	}
@@ -118,6 +125,14 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 func configFlag(c *kingpin.CmdClause, f *flags) {
 	c.Flag("config.file", "Configuration file.").Default("turnwarden.yml").StringVar(&f.configFile)
 }
+
+// exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	error
+}
+
+func (e *exit) Unwrap() error { return e.error }
 
 // refusal is an error found before anything was started.
 type refusal struct{ error }

@@ -26,25 +26,32 @@ func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
 	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
 		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "rest_addr", s.restAddr)
 	}
-	s.directory = directory.Config{
+	s.directory, err = directoryConfig(cfg)
+	return err
+}
+
+// directoryConfig is how ZooKeeper is reached.
+func directoryConfig(cfg Config) (_ directory.Config, err error) {
+	r := cfg.Registry
+	d := directory.Config{
 		Servers: r.ZooKeeper, SessionTimeout: r.SessionTimeout, ACL: r.ACL,
 		StateFile: filepath.Join(cfg.Credentials.StateDir, "zookeeper-sessions"),
 	}
 	if r.AuthFile != "" {
 		content, err := os.ReadFile(r.AuthFile)
 		if err == nil {
-			s.directory.Auth, err = directory.ParseAuth(content)
+			d.Auth, err = directory.ParseAuth(content)
 		}
 		if err != nil {
-			return fmt.Errorf("registry.auth_file %s: %w", r.AuthFile, err)
+			return d, fmt.Errorf("registry.auth_file %s: %w", r.AuthFile, err)
 		}
 	}
 	if r.TLS.enabled() {
-		if s.directory.TLS, err = clientTLS(r.TLS); err != nil {
-			return fmt.Errorf("registry.tls: %w", err)
+		if d.TLS, err = clientTLS(r.TLS); err != nil {
+			return d, fmt.Errorf("registry.tls: %w", err)
 		}
 	}
-	return nil
+	return d, nil
 }
 
 // advertised is the restAddr of the record.

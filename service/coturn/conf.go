@@ -93,6 +93,29 @@ func ReadConf(path string, mode Mode) (*Conf, error) {
 	return parseConf(path, string(data), mode)
 }
 
+// Option is one line of a turnserver.conf, as coturn cuts it.
+type Option struct {
+	Line        int // from 1
+	Name, Value string
+}
+
+// Options lists every option of a turnserver.conf, whatever ReadConf thinks of it.
+func Options(data string) (all []Option) {
+	number := 0
+	for raw := range strings.SplitSeq(data, "\n") {
+		number++
+		if text := trimLine(raw); text != "" && text[0] != '#' {
+			name, value := splitOption(text)
+			all = append(all, Option{number, name, value})
+		}
+	}
+	return all
+}
+
+func trimLine(raw string) string {
+	return strings.TrimLeft(strings.TrimRight(raw, " \t\v\f\r"), " \t")
+}
+
 func parseConf(path, data string, mode Mode) (*Conf, error) {
 	r := confReader{conf: &Conf{Path: path}, last: map[string]confLine{}}
 	number := 0
@@ -123,7 +146,7 @@ type confReader struct {
 const maxLine = 1000
 
 func (r *confReader) read(number int, raw string) {
-	l := confLine{number: number, text: strings.TrimLeft(strings.TrimRight(raw, " \t\v\f\r"), " \t")}
+	l := confLine{number: number, text: trimLine(raw)}
 	if len(raw) > maxLine {
 		r.problem(l, "%d bytes long, and coturn takes what follows the first 1023 for another line, even in a comment; at most %d; shorten it", len(raw), maxLine)
 		return

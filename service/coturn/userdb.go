@@ -36,11 +36,11 @@ type UserDB struct {
 // reads fail, and 29 % of valid Allocates got 401 during writes (coturn 4.6.1;
 // none with WAL).
 func (db UserDB) Prepare(ctx context.Context, turnadmin string) error {
-	if _, err := exec.LookPath(turnadmin); err != nil {
-		return fmt.Errorf("turnadmin cannot be run: %w: install the package coturn or set coturn.turnadmin to its path", err)
+	if err := CheckTurnadmin(turnadmin); err != nil {
+		return err
 	}
-	if _, err := exec.LookPath("sqlite3"); err != nil {
-		return fmt.Errorf("sqlite3 cannot be run: %w: install the package sqlite3", err)
+	if err := CheckSQLite(); err != nil {
+		return err
 	}
 	created, err := db.create()
 	if err != nil {
@@ -53,6 +53,37 @@ func (db UserDB) Prepare(ctx context.Context, turnadmin string) error {
 		}
 	}
 	return err
+}
+
+// CheckTurnadmin says whether the program is there.
+func CheckTurnadmin(turnadmin string) error {
+	if _, err := exec.LookPath(turnadmin); err != nil {
+		return fmt.Errorf("turnadmin cannot be run: %w: install the package coturn or set coturn.turnadmin to its path", err)
+	}
+	return nil
+}
+
+// CheckSQLite says whether sqlite3 is there, a dependency of Debian's coturn.
+func CheckSQLite() error {
+	if _, err := exec.LookPath("sqlite3"); err != nil {
+		return fmt.Errorf("sqlite3 cannot be run: %w: install the package sqlite3", err)
+	}
+	return nil
+}
+
+// Check says whether Prepare would have a database to work with, and creates none.
+func (db UserDB) Check(ctx context.Context) error {
+	if _, err := os.Stat(db.Path); errors.Is(err, fs.ErrNotExist) {
+		dir := filepath.Dir(db.Path)
+		if db.command(ctx, "test", "-w", dir, "-a", "-x", dir).Run() != nil {
+			return db.directoryUnwritable()
+		}
+		return nil
+	}
+	if err := db.writable(ctx); err != nil {
+		return err
+	}
+	return db.hasSchema(ctx)
 }
 
 // create makes an empty file and reports whether it did. The mode is set here
@@ -95,19 +126,26 @@ func (db UserDB) complete(ctx context.Context, turnadmin string) error {
 	if _, err := db.turnadmin(ctx, turnadmin, "-L", "-b", db.Path); err != nil {
 		return err
 	}
+	if err := db.hasSchema(ctx); err != nil {
+		return err
+	}
+	rows, err := db.sql(ctx, "PRAGMA journal_mode=WAL;")
+	if err != nil {
+		return db.explain(ctx, err)
+	}
+	if !slices.Equal(rows, []string{"wal"}) {
+		return fmt.Errorf("userdb %s stays in journal mode %q where WAL is needed: move it to a local file system", db.Path, rows)
+	}
+	return nil
+}
+
+func (db UserDB) hasSchema(ctx context.Context) error {
 	rows, err := db.sql(ctx, `SELECT count(*) FROM pragma_table_info('turnusers_lt') WHERE (name, pk) IN (VALUES ('realm', 1), ('name', 2), ('hmackey', 0));`)
 	if err != nil {
 		return db.explain(ctx, err)
 	}
 	if !slices.Equal(rows, []string{"3"}) {
 		return fmt.Errorf("userdb %s lacks coturn's table turnusers_lt (realm, name, hmackey): move the file away, a new one is then created, or correct userdb= in turnserver.conf", db.Path)
-	}
-	rows, err = db.sql(ctx, "PRAGMA journal_mode=WAL;")
-	if err != nil {
-		return db.explain(ctx, err)
-	}
-	if !slices.Equal(rows, []string{"wal"}) {
-		return fmt.Errorf("userdb %s stays in journal mode %q where WAL is needed: move it to a local file system", db.Path, rows)
 	}
 	return nil
 }

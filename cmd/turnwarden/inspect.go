@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-kit/kit/metrics/discard"
+	"golang.org/x/sys/unix"
+
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/doctor"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/service/traffic"
+)
+
+// inspect looks at all that doctor judges, and changes nothing: no lock, no listener, no
+// node that stays.
+func inspect(ctx context.Context, configFile string) doctor.Patient {
+	p := doctor.Patient{Now: time.Now(), Standalone: true, Clock: clockTrouble(), CoturnService: coturnService()}
+	cfg, err := LoadConfig(configFile)
+	p.ConfigErrors = oneLine(err)
+	if err != nil {
+		return p // its paths are not known
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	s := &site{}
+	p.Turnadmin, p.SQLite = text(coturn.CheckTurnadmin(cfg.Coturn.Turnadmin)), text(coturn.CheckSQLite())
+	if s.version, err = coturn.DetectVersion(ctx, cfg.Coturn.Turnserver); err != nil {
+		p.Turnserver = err.Error()
+	}
+	p.Version = [3]int{s.version.Major, s.version.Minor, s.version.Patch}
+	p.Standalone = len(cfg.Registry.ZooKeeper) == 0
+	p.APIExposed = exposed(cfg.API)
+	p.StateDir, p.DiskFree = cfg.Credentials.StateDir, diskFree(cfg.Credentials.StateDir)
+	p.OpenFiles, p.ReceiveBufferMax = openFiles(), receiveBufferMax()
+	p.Secrets = secretFiles(cfg)
+
+	p.Conf.Path = cfg.Coturn.ConfigFile
+	data, err := os.ReadFile(cfg.Coturn.ConfigFile)
+	if err != nil {
+		_, err = readConf(cfg) // in its words
+		p.Conf.Errors = oneLine(err)
+		return p
+	}
+	p.Conf.Lines = strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	for _, o := range coturn.Options(string(data)) {
+		p.Conf.Options = append(p.Conf.Options, doctor.Option(o))
+	}
+	if s.conf, err = readConf(cfg); err != nil {
+		p.Conf.Errors = oneLine(err)
+		return p
+	}
+	p.Conf.Warnings = append(s.conf.Warnings, s.conf.Check(s.version)...)
+	p.RelayIPs = s.conf.RelayIPs
+	if len(p.RelayIPs) == 0 {
+		p.RelayIPs = s.conf.ListeningIPs
+	}
+	for _, e := range s.conf.ExternalIPs {
+		p.ExternalIPs = append(p.ExternalIPs, e.Public)
+	}
+	if err := s.findUser(cfg, quiet); err != nil {
+		p.Conf.Errors = append(p.Conf.Errors, oneLine(err)...)
+	}
+	if s.conf.Cert != "" && s.conf.Key != "" {
+		p.Certificate = certificate(s.conf)
+		p.Secrets = append(p.Secrets, s.privateKey(ctx))
+	}
+	p.Addresses = text(s.ownAddresses(ctx))
+	p.Ports = text(s.portsBut(renderedPath(cfg)))
+	p.UserDB = text(coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}.Check(ctx))
+	p.Interface, p.Capacity, p.CapacityMbps = s.links(cfg)
+	p.DefaultSource = s.outside
+	if !p.Standalone {
+		p.Advertised, p.ZooKeeper, p.ZooKeeperWrite = s.registration(ctx, cfg, quiet)
+	}
+	return p
+}
+
+func text(err error) string { return strings.Join(oneLine(err), "; ") }
+
+// portsBut is checkPorts for a host that may be serving: its own child is no stranger.
+func (s *site) portsBut(rendered string) error {
+	own, err := supervisor.Orphans(rendered)
+	if err != nil || len(own) == 0 {
+		return s.checkPorts(0)
+	}
+	return s.checkPorts(own[0])
+}
+
+// links says why no interface can be measured, why their capacity is not known, and what
+// it is.
+func (s *site) links(cfg Config) (trouble, unknown string, mbps float64) {
+	host, err := traffic.ReadHost()
+	if err != nil {
+		return err.Error(), "", 0
+	}
+	s.outside = host.DefaultSource
+	names, err := host.Select(cfg.Traffic.Interface, s.conf.RelayIPs, s.conf.ListeningIPs)
+	if err != nil {
+		return err.Error(), "", 0
+	}
+	if s.source, err = traffic.NewProcfs("/proc", "/sys", names); err != nil {
+		return err.Error(), "", 0
+	}
+	mbps = float64(cfg.Traffic.CapacityMbps)
+	if r, err := s.source.Read(); err == nil && mbps == 0 {
+		for _, d := range r.Devices {
+			mbps += d.SpeedMbps
+		}
+	}
+	return "", text(traffic.CheckCapacity(s.source, trafficConfig(cfg))), mbps
+}
+
+// zooKeeperLimit bounds the wait for a session.
+const zooKeeperLimit = 5 * time.Second
+
+// registration says what the record would advertise, why ZooKeeper does not answer, and
+// why it does not let us write. It writes a node of its own beside the records, which no
+// reader looks at, and removes it.
+func (s *site) registration(ctx context.Context, cfg Config, logger *slog.Logger) (advertise, unreachable, forbidden string) {
+	api, _ := netip.ParseAddrPort(cfg.API.Listen)
+	if s.restAddr, _ = advertised(cfg.Registry.Advertise, api, s.outside); s.restAddr != "" {
+		advertise, _, _ = net.SplitHostPort(s.restAddr)
+	}
+	d, err := directoryConfig(cfg)
+	if err != nil {
+		return advertise, "", err.Error()
+	}
+	d.StateFile = "" // the sessions of a running node are its own
+	ctx, cancel := context.WithTimeout(ctx, zooKeeperLimit)
+	defer cancel()
+	session := directory.New(d, logger, directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = session.Run(ctx) // it ends with ctx
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	for session.Status().State != directory.Connected {
+		select {
+		case <-session.Changed():
+		case <-ctx.Done():
+			return advertise, fmt.Sprintf("no session with %s within %v: %s", strings.Join(cfg.Registry.ZooKeeper, ", "), zooKeeperLimit, session.Status().LastError), ""
+		}
+	}
+	node := session.Node(path.Join(path.Dir(cfg.Registry.Path), "doctor-"+strconv.FormatInt(time.Now().UnixNano(), 36)), func(_, _ []byte) bool { return true })
+	err = node.Put([]byte("{}"))
+	if err == nil {
+		err = node.Delete()
+	}
+	return advertise, "", text(err)
+}
+
+// clockTrouble asks the kernel whether anything keeps its clock right (adjtimex(2)).
+func clockTrouble() string {
+	var t unix.Timex
+	if state, err := unix.Adjtimex(&t); err == nil && state == unix.TIME_ERROR {
+		return "nothing keeps the clock in sync with the time (adjtimex: TIME_ERROR)"
+	}
+	return ""
+}
+
+// coturnService is Debian's own unit, if it is active or would be at the next boot.
+func coturnService() string {
+	const unit = "coturn.service"
+	for _, sign := range []string{"/sys/fs/cgroup/system.slice/" + unit, "/etc/systemd/system/multi-user.target.wants/" + unit} {
+		if _, err := os.Stat(sign); err == nil {
+			return unit
+		}
+	}
+	return ""
+}
+
+func exposed(a APIConfig) bool {
+	host, _, _ := net.SplitHostPort(a.Listen)
+	return a.AllowUnauthenticated && !loopback(host) && a.TokensFile == "" && a.TLS.ClientCAFile == "" && len(a.AllowCIDRs) == 0
+}
+
+func openFiles() uint64 {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+		return 0
+	}
+	return l.Max
+}
+
+func receiveBufferMax() int {
+	data, _ := os.ReadFile("/proc/sys/net/core/rmem_max")
+	n, _ := strconv.Atoi(strings.TrimSpace(string(data))) // 0 = unknown
+	return n
+}
+
+// diskFree is what is left for dir, or for the directory that it would be made in.
+func diskFree(dir string) uint64 {
+	var fs unix.Statfs_t
+	for dir, _ = filepath.Abs(dir); unix.Statfs(dir, &fs) != nil; dir = filepath.Dir(dir) {
+		if dir == filepath.Dir(dir) {
+			return 0
+		}
+	}
+	return fs.Bavail * uint64(fs.Bsize)
+}
+
+// secretFiles are those that exist; what is missing is an error of the configuration.
+func secretFiles(cfg Config) (all []doctor.SecretFile) {
+	for _, f := range []doctor.SecretFile{
+		{What: "credentials.state_dir", Path: cfg.Credentials.StateDir},
+		{What: "state file", Path: filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])},
+		{What: "registry.auth_file", Path: cfg.Registry.AuthFile},
+		{What: "registry.tls.key_file", Path: cfg.Registry.TLS.KeyFile},
+		{What: "api.tls.key_file", Path: cfg.API.TLS.KeyFile},
+	} {
+		if info, err := os.Stat(f.Path); err == nil {
+			f.Mode = info.Mode()
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// certificate reads what turnserver would serve.
+func certificate(conf *coturn.Conf) *doctor.Certificate {
+	c := &doctor.Certificate{Path: conf.Cert}
+	pair, err := tls.LoadX509KeyPair(conf.Cert, conf.Key)
+	if err != nil {
+		c.Err = text(err)
+		return c
+	}
+	c.NotAfter = pair.Leaf.NotAfter
+	return c
+}
+
+func (s *site) privateKey(ctx context.Context) doctor.SecretFile {
+	f := doctor.SecretFile{What: "pkey", Path: s.conf.Key}
+	if info, err := os.Stat(f.Path); err == nil {
+		f.Mode = info.Mode()
+	}
+	f.Unreadable = text(coturn.CheckReadable(ctx, f.Path, s.as))
+	return f
+}
