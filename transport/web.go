@@ -15,8 +15,8 @@ import (
 // NewWebHandler serves the operators' listener: metrics, health, readiness and the
 // status page. Nothing on it is secret.
 func NewWebHandler(telemetryPath string, metrics http.Handler, status func() service.Status, instrument Instrument) (http.Handler, error) {
-	if !regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(telemetryPath) || strings.HasPrefix(telemetryPath, "/-/") || telemetryPath == "/events" {
-		return nil, fmt.Errorf("--web.telemetry-path: found %q; accepted: a path like /metrics, not /events, not below /-/", telemetryPath)
+	if !regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(telemetryPath) || strings.HasPrefix(telemetryPath, "/-/") || telemetryPath == "/events" || telemetryPath == "/probe" {
+		return nil, fmt.Errorf("--web.telemetry-path: found %q; accepted: a path like /metrics, not /events, not /probe, not below /-/", telemetryPath)
 	}
 	build := func() page.Page {
 		return nodePage(status(), []page.Link{{Path: telemetryPath, Text: "metrics"}, {Path: "/-/ready", Text: "ready"}, {Path: "/-/healthy", Text: "healthy"}})

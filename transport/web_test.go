@@ -144,7 +144,7 @@ func TestWebPages(t *testing.T) {
 func TestTelemetryPath(t *testing.T) {
 	for path, ok := range map[string]bool{
 		"/metrics": true, "/node/turn-1/metrics": true, "/m.txt": true,
-		"": false, "metrics": false, "/": false, "/metrics/": false, "//": false, "/-/ready": false, "/events": false, "/{x": false, "/a b": false,
+		"": false, "metrics": false, "/": false, "/metrics/": false, "//": false, "/-/ready": false, "/events": false, "/probe": false, "/{x": false, "/a b": false,
 	} {
 		_, err := transport.NewWebHandler(path, http.NotFoundHandler(), up, plain)
 		if ok != (err == nil) || !ok && !strings.HasPrefix(err.Error(), "--web.telemetry-path: found ") {

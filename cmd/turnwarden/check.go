@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/probe"
 )
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -39,6 +40,11 @@ func (d *document) check(c *Config) {
 	} {
 		if p.value == "" {
 			bad(p.key, "nothing", "a path")
+		}
+	}
+	for _, entry := range c.Probe.AllowTargets {
+		if _, err := probe.ParseAllow(entry); err != nil {
+			bad("probe.allow_targets", strconv.Quote(entry), "HOST or HOST:PORT, an IPv6 address with a port in brackets")
 		}
 	}
 	d.checkInterfaces(c, bad)

@@ -77,6 +77,8 @@ type ProbeConfig struct {
 	Interval  time.Duration `yaml:"interval" default:"5s" min:"1s" help:"How often the TURN server is probed."`
 	Timeout   time.Duration `yaml:"timeout" default:"2s" min:"100ms" help:"How long one stage of a probe may take."`
 	FailAfter int           `yaml:"fail_after" default:"3" min:"1" help:"Failures in a row after which the server does not serve."`
+
+	AllowTargets []string `yaml:"allow_targets" help:"Other servers, HOST or HOST:PORT, that /probe?target= of the web listener asks on request; no credential is sent. Empty = none, for a server that asks whomever it is told to is a weapon."`
 }
 
 // APIConfig says where GET /turncredential is answered, and to whom. All that is set of

@@ -51,6 +51,7 @@ type flags struct {
 	caller        string
 	output        string
 	dashboards    dashboards.Options
+	probe         probeFlags
 }
 
 // command runs one subcommand and returns the exit code. Nothing below it ends the
@@ -67,6 +68,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	app.UsageWriter(stdout).ErrorWriter(stderr)
 	app.Version(version.Print("turnwarden"))
 	app.HelpFlag.Short('h')
+	app.UsageTemplate(kingpin.DefaultUsageTemplate + "{{if .Context.SelectedCommand}}{{.Context.SelectedCommand.HelpLong}}{{end}}")
 
 	run := app.Command("run", "Run turnserver and everything around it until SIGTERM.")
 	configFlag(run, &f)
@@ -80,11 +82,12 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	operator := operatorCommands(app, &f)
 	token := tokenCommand(app, &f)
 	doctorCmd := doctorCommand(app, &f)
+	probeCmd := probeCommand(app, &f)
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, doctor, dashboards; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, doctor, probe, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -104,6 +107,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		err = examine(f, stdout, s)
 	case token.FullCommand():
 		err = makeToken(f.caller, stdout)
+	case probeCmd.FullCommand():
+		err = probeServer(f, os.Stdin, stdout, s)
 	case dashboardsCmd.FullCommand():
 		err = dashboards.Write(f.out, f.dashboards)
 	default:

@@ -23,7 +23,7 @@ import (
 
 // secured has turnserver listen for TLS, on 5349 of its own address, with a
 // certificate that ends then.
-func secured(t *testing.T, notAfter time.Time) []string {
+func secured(t testing.TB, notAfter time.Time) []string {
 	t.Helper()
 	cert, key := realtest.Certificate(t, "turn.example.org", notAfter.Add(-90*24*time.Hour), notAfter)
 	return []string{"cert=" + cert, "pkey=" + key}
@@ -205,5 +205,24 @@ func TestListeners(t *testing.T) {
 		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreFields(probe.Listener{}, "Asked")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// TestProbePage: others may have this node ask whom its configuration names, as a
+// stranger, and nobody else.
+func TestProbePage(t *testing.T) {
+	t.Parallel()
+	server := realtest.StartTurnServer(t, realtest.TurnOptions{})
+	h := newHost(t, options{set: map[string]string{"probe.allow_targets": "[" + server.Addr.Addr().String() + "]"}})
+	h.serve(t)
+	code, body, err := h.get("/probe?target=turn:" + server.Addr.String())
+	if err != nil || code != http.StatusOK || !strings.Contains(body, "\nprobe_success 1\n") || strings.Contains(body, "allocate") {
+		t.Errorf("allowed: %d %s %v", code, body, err)
+	}
+	if code, body, err = h.get("/probe?target=turn:" + h.addr().String()); err != nil || code != http.StatusForbidden || !strings.Contains(body, "probe.allow_targets") {
+		t.Errorf("not allowed: %d %s %v", code, body, err)
+	}
+	if log := server.Log(t); strings.Contains(log, "tw-") {
+		t.Errorf("a credential of ours was sent:\n%s", log)
 	}
 }

@@ -100,7 +100,11 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	if err != nil {
 		return refuse(err)
 	}
-	webServer := newServer(pages)
+	webRoutes := http.NewServeMux()
+	webRoutes.Handle("/", pages)
+	webRoutes.Handle("GET /probe", counts.Instrument("/probe", metrics.ProbeHandler(cfg.Probe.allowed()),
+		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
+	webServer := newServer(webRoutes)
 
 	stopped := make(chan struct{})
 	defer close(stopped)

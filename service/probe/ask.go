@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -13,7 +12,8 @@ type Question struct {
 	Listener
 	NoSTUN, NoTURN     bool          // it answers no Binding; it takes no Allocate now
 	Username, Password string        // empty: ask as a stranger only
-	Echo               int           // bytes to relay to a peer of our own on loopback and back
+	Echo               int           // bytes to relay to a peer of our own and back: one on loopback, or
+	ToItself           bool          // a second allocation of the same server
 	Timeout            time.Duration // of each stage; 0 = the context's alone
 }
 
@@ -22,7 +22,8 @@ type Question struct {
 type Report struct {
 	Steps []Step
 	Allocation
-	Chain []*x509.Certificate // what a TLS server showed, good or bad
+	EchoRTT time.Duration       // of the bytes that were relayed
+	Chain   []*x509.Certificate // what a TLS server showed, good or bad
 }
 
 // Step is one stage that was asked.
@@ -32,26 +33,24 @@ type Step struct {
 	Err   error
 }
 
-// Err is the first failure, of the relay where nothing else has failed.
-func (r Report) Err() error { return cmp.Or(r.failure(), r.relay()) }
-
-// failure is the first one but for the relay's.
-func (r Report) failure() error {
+// Failed is the first stage that failed, the relay only where nothing else has.
+func (r Report) Failed() (step Step, failed bool) {
 	for _, s := range r.Steps {
-		if s.Err != nil && s.Stage != StageRelay {
-			return s.Err
+		switch {
+		case s.Err == nil:
+		case s.Stage != StageRelay:
+			return s, true
+		default:
+			step, failed = s, true
 		}
 	}
-	return nil
+	return step, failed
 }
 
-func (r Report) relay() error {
-	for _, s := range r.Steps {
-		if s.Stage == StageRelay {
-			return s.Err
-		}
-	}
-	return nil
+// Err is why that stage failed, nil if none has.
+func (r Report) Err() error {
+	step, _ := r.Failed()
+	return step.Err
 }
 
 // asker is one client of a listener; *client is the real one.
@@ -61,7 +60,7 @@ type asker interface {
 	binding(ctx context.Context) error
 	challenge(ctx context.Context) error
 	allocate(ctx context.Context, username, password string) (Allocation, error)
-	echo(ctx context.Context, n int) error
+	relay(ctx context.Context, q Question, first Allocation) (time.Duration, error)
 	release(ctx context.Context) error
 	close()
 }
@@ -108,7 +107,10 @@ func (q Question) ask(ctx context.Context, c asker) (r Report) {
 		return r
 	}
 	if q.Echo > 0 {
-		do(StageRelay, func(ctx context.Context) error { return c.echo(ctx, q.Echo) })
+		do(StageRelay, func(ctx context.Context) (err error) {
+			r.EchoRTT, err = c.relay(ctx, q, r.Allocation)
+			return err
+		})
 	}
 	do(StageRefresh, c.release)
 	return r

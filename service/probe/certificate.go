@@ -34,10 +34,10 @@ type Certificate struct {
 	NotAfter  time.Time
 }
 
-// earliest is the certificate of the chain that expires first: with it ends what
-// clients accept, be it the server's own or one between it and an authority.
-func earliest(chain []*x509.Certificate) (c Certificate) {
-	for _, x := range chain {
+// Certificate is the one of the chain that expires first, zero without TLS: with it
+// ends what clients accept, be it the server's own or one between it and an authority.
+func (r Report) Certificate() (c Certificate) {
+	for _, x := range r.Chain {
 		if c.NotAfter.IsZero() || x.NotAfter.Before(c.NotAfter) {
 			c = Certificate{x.NotBefore, x.NotAfter}
 		}

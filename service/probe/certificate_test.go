@@ -49,7 +49,7 @@ func TestEarliest(t *testing.T) {
 		"the issuer's": {[]*x509.Certificate{at(-30, 60), at(-300, -1)}, Certificate{now.AddDate(0, 0, -300), now.AddDate(0, 0, -1)}, true},
 		"not yet":      {[]*x509.Certificate{at(1, 60)}, Certificate{now.AddDate(0, 0, 1), now.AddDate(0, 0, 60)}, true},
 	} {
-		if got := earliest(c.chain); got != c.want {
+		if got := (Report{Chain: c.chain}).Certificate(); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 		if err := verify(c.chain, "", now); (err != nil) != c.bad {

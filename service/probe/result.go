@@ -123,7 +123,7 @@ func (a Answer) judge(o round, failAfter int) Answer {
 	for _, s := range o.report.Steps {
 		a.Outcomes = append(a.Outcomes, Outcome{s.Stage, s.Err == nil})
 	}
-	a.Certificate = earliest(o.report.Chain)
+	a.Certificate = o.report.Certificate()
 	if err := o.report.Err(); err != nil {
 		a.Failures++
 		a.Failing = a.Failing || a.Failures >= failAfter

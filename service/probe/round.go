@@ -80,7 +80,11 @@ func (o *round) settle(relayFree func() bool, advertised func(netip.Addr) error)
 		}
 		o.report.Steps = append(o.report.Steps, s)
 	}
-	o.err, o.relay = o.report.failure(), o.report.relay()
+	if step, _ := o.report.Failed(); step.Stage == StageRelay {
+		o.relay = step.Err
+	} else {
+		o.err = step.Err
+	}
 	if ip := o.report.Relayed.Addr(); ip.IsValid() && advertised != nil {
 		o.misadvertised = advertised(ip)
 	}

@@ -24,7 +24,7 @@ func TestStages(t *testing.T) {
 		"no credential": {&world{noCredential: true}, func(*Target) {}, all[:2]},
 		"TLS":           {&world{}, func(t *Target) { t.Listeners[0].Transport = TLS }, append([]string{StageTLS}, all...)},
 		// What was allocated is given back even so.
-		"mute relay": {&world{relay: mute}, func(*Target) {}, all},
+		"mute relay": {&world{mute: mute}, func(*Target) {}, all},
 		"silent":     {&world{bind: silent}, func(*Target) {}, all[:1]},
 		"open":       {&world{anonymous: open}, func(*Target) {}, all[:2]},
 		"full":       {&world{alloc: quota}, func(*Target) {}, all[:3]},

@@ -17,7 +17,7 @@ func TestVerdict(t *testing.T) {
 	alloc := func(err error) func(w *world) { return func(w *world) { w.alloc = err } }
 	sides := func(err error) func(w *world) { return func(w *world) { w.side = err } }
 	good := func(w *world) {
-		w.bind, w.anonymous, w.alloc, w.relay, w.owners, w.side, w.advertised = nil, nil, nil, nil, nil, nil, nil
+		w.bind, w.anonymous, w.alloc, w.mute, w.owners, w.side, w.advertised = nil, nil, nil, nil, nil, nil, nil
 		w.noCredential, w.relayFree = false, false
 	}
 	const up = "serving authenticated"
@@ -73,19 +73,19 @@ func TestVerdict(t *testing.T) {
 		},
 		"what it does not relay": {
 			{good, up},
-			{func(w *world) { w.relay = mute }, up + " udp:1"},
-			{func(w *world) { w.relay = mute }, up + " udp:2"},
-			{func(w *world) { w.relay = mute }, up + " udp:3 failing"},
-			{func(w *world) { w.relay = mute }, up + " udp:4 failing"},
+			{func(w *world) { w.mute = mute }, up + " udp:1"},
+			{func(w *world) { w.mute = mute }, up + " udp:2"},
+			{func(w *world) { w.mute = mute }, up + " udp:3 failing"},
+			{func(w *world) { w.mute = mute }, up + " udp:4 failing"},
 			{good, up},
 		},
 		"our own delay in the relay": {
 			{good, up},
-			{func(w *world) { w.relay = starvedRelay }, up},
+			{func(w *world) { w.mute = starvedRelay }, up},
 		},
 		"peers on loopback denied": {
-			{func(w *world) { w.relay = forbidden }, up},
-			{func(w *world) { w.relay = forbidden }, up},
+			{func(w *world) { w.mute = forbidden }, up},
+			{func(w *world) { w.mute = forbidden }, up},
 		},
 		"wrong relayed address": {
 			{good, up},

@@ -34,7 +34,7 @@ type world struct {
 	mu                      sync.Mutex
 	pid                     int // 0 = no child
 	bind, anonymous, alloc  error
-	relay, owners           error
+	mute, owners            error // mute is what the relay stage answers
 	advertised              error
 	others                  []Transport // that are probed besides UDP
 	side                    error       // what every one of them answers to a Binding
@@ -123,8 +123,8 @@ func (f *fake) allocate(ctx context.Context, _, _ string) (Allocation, error) {
 	return Allocation{RTT: time.Millisecond, Relayed: netip.MustParseAddrPort("10.0.0.5:50000")}, f.answer(ctx, StageAllocate, f.alloc, false)
 }
 
-func (f *fake) echo(ctx context.Context, _ int) error {
-	return f.answer(ctx, StageRelay, f.relay, false)
+func (f *fake) relay(ctx context.Context, _ Question, _ Allocation) (time.Duration, error) {
+	return 0, f.answer(ctx, StageRelay, f.mute, false)
 }
 
 func (f *fake) release(ctx context.Context) error { return f.answer(ctx, StageRefresh, nil, false) }

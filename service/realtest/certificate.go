@@ -8,13 +8,15 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
 
-// Certificate writes a certificate that has signed itself for host, and its key.
+// Certificate writes a certificate that has signed itself for host, a name or an
+// address, and its key.
 func Certificate(t testing.TB, host string, notBefore, notAfter time.Time) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -24,6 +26,9 @@ func Certificate(t testing.TB, host string, notBefore, notAfter time.Time) (cert
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(notAfter.UnixNano()), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
 		NotBefore: notBefore, NotAfter: notAfter, IsCA: true, BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
 	}
 	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
