@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -384,4 +385,9 @@ func TestAddressesAreForgotten(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > 8<<20 {
 		t.Errorf("120,000 addresses more took %d KiB", grown>>10)
 	}
+}
+
+// sumLine is the line of a token file that lets the secret in.
+func sumLine(name, secret string) string {
+	return fmt.Sprintf("%s sha256:%x\n", name, sha256.Sum256([]byte(secret)))
 }
