@@ -69,8 +69,10 @@ func peerOf(c net.Conn) (*unix.Ucred, error) {
 }
 
 // NewAdminHandler serves the admin socket to root and to our own user.
-func NewAdminHandler(o Operator) http.Handler {
+func NewAdminHandler(o Operator, watched Watched) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET "+adminStatus, statusHandler(watched.Status))
+	mux.HandleFunc("GET "+adminLogs, watched.logs)
 	mux.Handle("POST "+adminRotate, stream(func(ctx context.Context, _ struct{}, by string, report func(service.Step)) error {
 		return o.Rotate(ctx, by, report)
 	}))
@@ -78,7 +80,19 @@ func NewAdminHandler(o Operator) http.Handler {
 	mux.Handle("POST "+adminMaintenance, stream(func(ctx context.Context, r maintenanceRequest, by string, report func(service.Step)) error {
 		return o.Maintenance(ctx, r.On, by, report)
 	}))
-	return mux
+	return onlyUs(mux)
+}
+
+// onlyUs turns away whoever has got hold of the socket and is neither root nor our user.
+func onlyUs(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, ok := r.Context().Value(peerKey{}).(*unix.Ucred)
+		if !ok || peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+			http.Error(w, "only root and the user of turnwarden may use the admin socket", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type maintenanceRequest struct{ On bool }
@@ -86,11 +100,7 @@ type maintenanceRequest struct{ On bool }
 // stream takes a request and writes each step as it is done, for an operator who waits for it.
 func stream[Req any](f func(ctx context.Context, r Req, by string, report func(service.Step)) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, ok := r.Context().Value(peerKey{}).(*unix.Ucred)
-		if !ok || peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
-			http.Error(w, "only root and the user of turnwarden may use the admin socket", http.StatusForbidden)
-			return
-		}
+		peer := r.Context().Value(peerKey{}).(*unix.Ucred) // onlyUs has seen it
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		enc := json.NewEncoder(w)
 		flush := http.NewResponseController(w)

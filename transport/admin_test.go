@@ -50,7 +50,7 @@ func admin(t *testing.T, do func(ctx context.Context, report func(service.Step))
 	t.Helper()
 	socket = listen(t, func(l net.Listener) {
 		o = operator{make(chan string, 1), do}
-		s := &http.Server{Handler: transport.NewAdminHandler(o), ConnContext: transport.AdminConnContext}
+		s := &http.Server{Handler: transport.NewAdminHandler(o, shown()), ConnContext: transport.AdminConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})
@@ -148,7 +148,7 @@ func TestAdminPeer(t *testing.T) {
 	}
 
 	// Without the kernel's word there is none: on TCP, and without ConnContext.
-	response, body := ask(t, serve(t, transport.NewAdminHandler(o)), "POST", "/v1/rotate", nil)
+	response, body := ask(t, serve(t, transport.NewAdminHandler(o, shown())), "POST", "/v1/rotate", nil)
 	if response.StatusCode != http.StatusForbidden || len(o.asked) > 0 {
 		t.Errorf("over TCP: %d %s", response.StatusCode, body)
 	}
@@ -174,7 +174,7 @@ func TestAdminRequests(t *testing.T) {
 		"too much":              {"POST", "/v1/revoke", `{"User":"` + strings.Repeat("a", 4<<10) + `"}`, 200, "read the request: http: request body too large", ""},
 		"too much before":       {"POST", "/v1/revoke", strings.Repeat(" ", 4<<10) + `{"All":true}`, 200, "read the request: http: request body too large", ""},
 		"another method":        {"GET", "/v1/revoke", "", 405, "Method Not Allowed", ""},
-		"another path":          {"POST", "/v1/status", "{}", 404, "not found", ""},
+		"another path":          {"POST", "/v1/nowhere", "{}", 404, "not found", ""},
 		"the path of the pages": {"GET", "/metrics", "", 404, "not found", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -312,7 +312,7 @@ func TestAdminClientErrors(t *testing.T) {
 func TestAdminReplyHoldsNoSecret(t *testing.T) {
 	node := mintingNode(t, "")
 	socket := listen(t, func(l net.Listener) {
-		s := &http.Server{Handler: transport.NewAdminHandler(node), ConnContext: transport.AdminConnContext}
+		s := &http.Server{Handler: transport.NewAdminHandler(node, shown()), ConnContext: transport.AdminConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})
@@ -336,5 +336,57 @@ func TestAdminReplyHoldsNoSecret(t *testing.T) {
 		if strings.Contains(reply, before.Password.Reveal()) || strings.Contains(reply, after.Password.Reveal()) || !strings.Contains(reply, `"done":true`) {
 			t.Errorf("%s: %s", request.path, reply)
 		}
+	}
+}
+
+// shown is a node that serves, and whose log has three lines.
+func shown() transport.Watched {
+	tail := service.NewTail()
+	fmt.Fprintln(tail, "one")
+	fmt.Fprintln(tail, "two")
+	fmt.Fprintln(tail, "three")
+	return transport.Watched{Status: up, Log: tail}
+}
+
+func readable(t *testing.T) (*transport.AdminClient, *service.Tail) {
+	w := shown()
+	return transport.NewAdminClient(listen(t, func(l net.Listener) {
+		s := &http.Server{Handler: transport.NewAdminHandler(operator{}, w), ConnContext: transport.AdminConnContext}
+		go func() { _ = s.Serve(l) }()
+		t.Cleanup(func() { _ = s.Close() })
+	})), w.Log
+}
+
+func TestAdminReads(t *testing.T) {
+	c, _ := readable(t)
+	s, err := c.Status(t.Context())
+	if want := transport.NewStatus(up()); err != nil || s.Node != want.Node || s.State != want.State || s.Ready != want.Ready {
+		t.Errorf("got %+v, %v; want %+v", s, err, want)
+	}
+	var out strings.Builder
+	if err := c.Logs(t.Context(), 2, false, &out); err != nil || out.String() != "two\nthree\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+// A follower gets what is logged while it waits, at once, and ends when it wants to.
+func TestAdminFollow(t *testing.T) {
+	c, tail := readable(t)
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- c.Logs(ctx, 1, true, w) }()
+	lines := bufio.NewScanner(r)
+	for _, want := range []string{"three", "four"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("got %q, want %q", lines.Text(), want)
+		}
+		if want == "three" {
+			fmt.Fprintln(tail, "four")
+		}
+	}
+	stop()
+	if err := <-ended; err == nil {
+		t.Error("no error for who hung up")
 	}
 }

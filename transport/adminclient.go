@@ -49,20 +49,12 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://turnwarden"+path, bytes.NewReader(body))
+	answer, err := c.do(ctx, http.MethodPost, path, body)
 	if err != nil {
-		return fmt.Errorf("make the request: %w", err)
+		return err
 	}
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask turnwarden: %w", errors.Unwrap(err)) // *url.Error: its URL says nothing here
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		return fmt.Errorf("turnwarden says %s: %s", resp.Status, strings.TrimSpace(string(reason)))
-	}
-	dec := json.NewDecoder(resp.Body)
+	defer answer.Close()
+	dec := json.NewDecoder(answer)
 	for {
 		var s AdminStep
 		if err := dec.Decode(&s); err != nil {
@@ -76,4 +68,21 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 		}
 		report(s)
 	}
+}
+
+func (c *AdminClient) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://turnwarden"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask turnwarden: %w", errors.Unwrap(err)) // *url.Error: its URL says nothing here
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		reason, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		return nil, fmt.Errorf("turnwarden says %s: %s", resp.Status, strings.TrimSpace(string(reason)))
+	}
+	return resp.Body, nil
 }

@@ -21,7 +21,7 @@ const (
 func doctorCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 	c := app.Command("doctor", "Look for what is wrong with this host, its configuration and its security, and say what mends it; nothing is changed. Exit code 0: nothing, 3: warnings, 4: errors.")
 	configFlag(c, f)
-	c.Flag("output", "text or json.").Default("text").EnumVar(&f.output, "text", "json")
+	outputFlag(c, f)
 	return c
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/dashboards"
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
@@ -50,6 +51,9 @@ type flags struct {
 	out           string
 	caller        string
 	output        string
+	follow        bool
+	lines         uint
+	tail          *service.Tail // of the log
 	dashboards    dashboards.Options
 	probe         probeFlags
 }
@@ -82,12 +86,14 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	operator := operatorCommands(app, &f)
 	token := tokenCommand(app, &f)
 	doctorCmd := doctorCommand(app, &f)
+	statusCmd := statusCommand(app, &f)
+	logsCmd := logsCommand(app, &f)
 	probeCmd := probeCommand(app, &f)
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, rotate, revoke, maintenance, token, doctor, probe, dashboards; see turnwarden --help")
+		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, status, logs, rotate, revoke, maintenance, token, doctor, probe, dashboards; see turnwarden --help")
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -100,9 +106,15 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	}
 	switch name {
 	case run.FullCommand():
+		f.tail = service.NewTail()
+		f.log.Writer = io.MultiWriter(stderr, f.tail)
 		err = runNode(f, promslog.New(f.log), s, thread)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
+	case statusCmd.FullCommand():
+		err = showStatus(f, stdout, s)
+	case logsCmd.FullCommand():
+		err = showLogs(f, stdout, s)
 	case doctorCmd.FullCommand():
 		err = examine(f, stdout, s)
 	case token.FullCommand():
@@ -129,6 +141,14 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 
 func configFlag(c *kingpin.CmdClause, f *flags) {
 	c.Flag("config.file", "Configuration file.").Default("turnwarden.yml").StringVar(&f.configFile)
+}
+
+func socketFlag(c *kingpin.CmdClause, f *flags) {
+	c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(defaultSocket).StringVar(&f.socket)
+}
+
+func outputFlag(c *kingpin.CmdClause, f *flags) {
+	c.Flag("output", "text or json.").Default("text").EnumVar(&f.output, "text", "json")
 }
 
 // exit is an error with an exit code of its own.

@@ -22,7 +22,7 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 	requests := map[string]request{}
 	add := func(name, help string) *kingpin.CmdClause {
 		c := app.Command(name, help)
-		c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(defaultSocket).StringVar(&f.socket)
+		socketFlag(c, f)
 		return c
 	}
 	add("rotate", "Publish a new credential now; the old one works until its expiry.")

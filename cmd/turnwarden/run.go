@@ -140,7 +140,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addRun("supervisor", parts.Supervisor.Run)
 	addRun("traffic", parts.Meter.Run)
 	if at.admin != nil {
-		admin := &http.Server{Handler: transport.NewAdminHandler(node), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
+		admin := &http.Server{Handler: transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail}), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
 		add("admin", func() error { return ended(admin.Serve(at.admin)) }, shutdown(admin))
 	}
 	if len(at.api.files) > 0 {

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// TestStatusOfANode: one screen, in words and as JSON, of a node that serves and of one
+// whose server hangs.
+func TestStatusOfANode(t *testing.T) {
+	t.Parallel()
+	h, _, _ := registered(t, options{})
+	out, code := h.ask(t, "status")
+	for _, want := range []string{hostName(t) + "  up  ", " of 1000.0 Mbit/s free, 0 allocations", "running, pid ", "serving, ", "generation 1, published ", "connected, registered, written "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if code != 0 || strings.Contains(out, "\x1b") {
+		t.Errorf("exit code %d, or colours in a pipe:\n%s", code, out)
+	}
+	var s transport.Status
+	out, code = h.ask(t, "status", "--output=json")
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || !s.Ready || s.State != "up" || s.Server.PID != h.child(t) {
+		t.Errorf("%v, exit code %d: %s", err, code, out)
+	}
+	if err := syscall.Kill(h.child(t), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	realtest.Eventually(t, 20*time.Second, func() error {
+		out, _ = h.ask(t, "status")
+		if !strings.Contains(out, "  down  ") || !strings.Contains(out, "\n  probe: ") || !strings.Contains(out, "Last warnings and errors:") {
+			return &exit{1, os.ErrInvalid}
+		}
+		return nil
+	})
+	noSecretsInSight(t, h, mustFetch(t, h.rest()).Password)
+}
+
+func TestStatusInColour(t *testing.T) {
+	for state, colour := range map[string]string{"up": "\x1b[1;32mup\x1b[0m", "full": "\x1b[1;33mfull\x1b[0m", "down": "\x1b[1;31mdown\x1b[0m"} {
+		var b strings.Builder
+		if err := writeStatus(&b, transport.Status{State: state}, true); err != nil || !strings.Contains(b.String(), colour) {
+			t.Errorf("%s: %v\n%q", state, err, b.String())
+		}
+	}
+}
+
+// TestLogs: what was logged, and what is logged while somebody follows; Ctrl-C ends that
+// well.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	if out, code := h.ask(t, "logs", "-n", "1000"); code != 0 || !strings.Contains(out, `msg="starting turnwarden"`) || !strings.Contains(out, "part=child") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if out, _ := h.ask(t, "logs", "-n", "1"); strings.Count(out, "\n") != 1 {
+		t.Errorf("-n 1:\n%s", out)
+	}
+	cmd := exec.Command(os.Args[0], "logs", "-f", "-n", "0", "--socket="+h.socket())
+	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		for lines := bufio.NewScanner(pipe); lines.Scan(); {
+			if strings.Contains(lines.Text(), "credential transition") {
+				return
+			}
+		}
+	}()
+	// It may not be following yet: rotate until it has seen one.
+	realtest.Eventually(t, 20*time.Second, func() error {
+		_, _ = h.ask(t, "rotate")
+		select {
+		case <-followed:
+			return nil
+		case <-time.After(200 * time.Millisecond):
+			return os.ErrDeadlineExceeded
+		}
+	})
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}

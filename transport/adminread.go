@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+// What an operator may look at, GET each. Logs are lines of text: the last ?lines, and
+// with ?follow=true those that come, until the caller hangs up.
+const (
+	adminStatus = "/v1/status"
+	adminLogs   = "/v1/logs"
+)
+
+// Watched is what the admin socket shows of a running node.
+type Watched struct {
+	Status func() service.Status
+	Log    *service.Tail
+}
+
+func (a Watched) logs(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseUint(r.FormValue("lines"), 10, 31)
+	if err != nil {
+		http.Error(w, "lines: accepted is a whole number", http.StatusBadRequest)
+		return
+	}
+	lines, more, stop := a.Log.Last(int(n), r.FormValue("follow") == "true")
+	defer stop()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	out := bufio.NewWriter(w)
+	flush := http.NewResponseController(w)
+	for _, l := range lines {
+		fmt.Fprintf(out, "%s\n", l)
+	}
+	for more != nil && out.Flush() == nil && flush.Flush() == nil {
+		select {
+		case l := <-more:
+			fmt.Fprintf(out, "%s\n", l)
+		case <-r.Context().Done():
+			return
+		}
+	}
+	_ = out.Flush() // who has hung up is not told the rest
+}
+
+// Status returns where the node stands.
+func (c *AdminClient) Status(ctx context.Context) (s Status, err error) {
+	body, err := c.do(ctx, http.MethodGet, adminStatus, nil)
+	if err != nil {
+		return s, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the status: %w", err)
+	}
+	return s, nil
+}
+
+// Logs copies the last lines of the log to w, and with follow what comes after them until
+// ctx ends.
+func (c *AdminClient) Logs(ctx context.Context, lines uint, follow bool, w io.Writer) error {
+	body, err := c.do(ctx, http.MethodGet, adminLogs+"?"+url.Values{"lines": {strconv.FormatUint(uint64(lines), 10)}, "follow": {strconv.FormatBool(follow)}}.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if _, err := io.Copy(w, body); err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	return nil
+}
