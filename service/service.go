@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 // Service is what a node offers to those who place calls.
@@ -20,6 +21,20 @@ type Service interface {
 type CredentialRequest struct {
 	UserID string // the client's name; may be empty
 	TTL    string // whole seconds; empty = as long as possible
+	// Region and Zone say which servers are preferred. A node has no choice.
+	Region, Zone string
+}
+
+// Picker is what a fleet offers beside.
+type Picker interface {
+	// Pick returns servers for one client, the best first, or ErrNoServer.
+	Pick(ctx context.Context, r PickRequest) ([]*fleet.Node, error)
+}
+
+// PickRequest says which servers a client is to get.
+type PickRequest struct {
+	N            int    // how many, all distinct and in different zones where that is possible; 0 means 1
+	Region, Zone string // preferred
 }
 
 // Credential is a username and password with the time until which they are good, and
@@ -39,3 +54,6 @@ type Secret = credential.Secret
 // verified credential, after the last one ended without a successor, and while
 // the node stops.
 var ErrNoCredential = errors.New("no valid credential now")
+
+// ErrNoServer says that no server of the fleet is up.
+var ErrNoServer = errors.New("no TURN server of the fleet is up")

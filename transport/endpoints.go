@@ -8,14 +8,19 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 )
 
-// Endpoints are the methods of service.Service, one field each.
+// Endpoints are the methods of service.Service and service.Picker, one field each.
 type Endpoints struct {
 	Credential endpoint.Endpoint
+	Pick       endpoint.Endpoint // nil = of one node there is nothing to pick
 }
 
 // NewEndpoints makes the endpoints of svc.
 func NewEndpoints(svc service.Service) Endpoints {
-	return Endpoints{Credential: method(svc.Credential)}
+	e := Endpoints{Credential: method(svc.Credential)}
+	if p, ok := svc.(service.Picker); ok {
+		e.Pick = method(p.Pick)
+	}
+	return e
 }
 
 // method is a typed service method as an endpoint: the one type assertion.

@@ -36,7 +36,7 @@ func encodeError(refuse refusal) kithttp.ErrorEncoder {
 	return func(ctx context.Context, err error, w http.ResponseWriter) {
 		code := http.StatusInternalServerError
 		switch {
-		case errors.Is(err, service.ErrNoCredential):
+		case errors.Is(err, service.ErrNoCredential), errors.Is(err, service.ErrNoServer):
 			code = http.StatusServiceUnavailable
 			w.Header().Set("Retry-After", "1")
 		case errors.Is(err, service.ErrBadRequest):

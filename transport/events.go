@@ -29,20 +29,20 @@ const (
 	streamLife = 5 * time.Minute
 )
 
-// Events tells what changes on a node: the generation that is handed out, whether it
-// drains, its state. No credential is in it: who hears of a new generation asks for it.
+// Events tells what changes. No credential is in it: who hears of a new generation asks
+// for it.
 type Events struct {
-	status func() service.Status
-	limit  int32
-	run    string // which run of ours the ids are of
-	kick   chan struct{}
+	look  func()
+	limit int32
+	run   string // which run of ours the ids are of
+	kick  chan struct{}
 
 	subscribers atomic.Int32
 
 	mu      sync.Mutex
 	last    uint64           // id
 	kept    []event          // the last keptEvents
-	current map[string]event // the last of each name
+	current map[string]event // the last about each thing
 	changed chan struct{}    // closed when there is a new one
 }
 
@@ -52,10 +52,17 @@ type event struct {
 	data string
 }
 
-// NewEvents returns the events of a node for at most limit subscribers at a time.
+// NewEvents returns the events of a node for at most limit subscribers at a time: the
+// generation that is handed out, whether it drains, its state.
 func NewEvents(status func() service.Status, limit int) *Events {
+	e := newEvents(limit)
+	e.look = func() { e.node(status()) }
+	return e
+}
+
+func newEvents(limit int) *Events {
 	return &Events{
-		status: status, limit: int32(limit), run: rand.Text()[:8], kick: make(chan struct{}, 1),
+		limit: int32(limit), run: rand.Text()[:8], kick: make(chan struct{}, 1),
 		current: map[string]event{}, changed: make(chan struct{}),
 	}
 }
@@ -68,24 +75,12 @@ func (e *Events) Kick() {
 	}
 }
 
-// Run watches the node until ctx ends.
+// Run looks for changes until ctx ends.
 func (e *Events) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		s := e.status()
-		reasons := service.Readiness(s)
-		e.tell("state", struct {
-			State string `json:"state"`
-			Ready bool   `json:"ready"`
-		}{service.State(reasons), service.Ready(reasons)})
-		e.tell("drain", struct {
-			Draining bool `json:"draining"`
-		}{s.Draining || s.Stopping})
-		e.tell("generation", struct {
-			Generation  uint64 `json:"generation"`
-			ExpiredTime int64  `json:"expired_time"`
-		}{s.Credential.Active, max(0, s.Credential.Expires.UnixMilli())}) // the zero time is long before 1970
+		e.look()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -95,17 +90,32 @@ func (e *Events) Run(ctx context.Context) error {
 	}
 }
 
-// tell makes it an event if it is news.
-func (e *Events) tell(name string, value any) {
+func (e *Events) node(s service.Status) {
+	reasons := service.Readiness(s)
+	e.tell("state", "state", struct {
+		State string `json:"state"`
+		Ready bool   `json:"ready"`
+	}{service.State(reasons), service.Ready(reasons)})
+	e.tell("drain", "drain", struct {
+		Draining bool `json:"draining"`
+	}{s.Draining || s.Stopping})
+	e.tell("generation", "generation", struct {
+		Generation  uint64 `json:"generation"`
+		ExpiredTime int64  `json:"expired_time"`
+	}{s.Credential.Active, max(0, s.Credential.Expires.UnixMilli())}) // the zero time is long before 1970
+}
+
+// tell makes it an event if it is news about that thing.
+func (e *Events) tell(about, name string, value any) {
 	data, _ := json.Marshal(value) // of strings, numbers and booleans
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.current[name].data == string(data) {
+	if e.current[about].data == string(data) {
 		return
 	}
 	e.last++
 	news := event{e.last, name, string(data)}
-	e.current[name] = news
+	e.current[about] = news
 	e.kept = append(e.kept[max(0, len(e.kept)+1-keptEvents):], news)
 	close(e.changed)
 	e.changed = make(chan struct{})

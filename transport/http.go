@@ -29,8 +29,9 @@ type Instrument func(route string, next http.Handler, codes ...int) http.Handler
 type APIOptions struct {
 	URIs   bool // GET /turncredential names the servers, too: a gateway's
 	Access Access
-	Status func() service.Status // nil = there is no /v1/status
-	Events *Events               // nil = there is no /v1/events
+	Status func() service.Status        // nil = there is no /v1/status
+	Fleet  func() service.GatewayStatus // nil = there is no /v1/fleet
+	Events *Events                      // nil = there is no /v1/events
 }
 
 // A route says what is answered where, and to whom.
@@ -61,6 +62,12 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 	if o.Status != nil {
 		routes = append(routes, route{"/v1/status", statusHandler(o.Status), get, ScopeStatus, problem})
 	}
+	if e.Pick != nil {
+		routes = append(routes, route{"/v1/pick", picks(e), get, ScopePick, problem})
+	}
+	if o.Fleet != nil {
+		routes = append(routes, route{"/v1/fleet", fleetHandler(o.Fleet), get, ScopeStatus, problem})
+	}
 	if o.Events != nil {
 		routes = append(routes, route{eventsPath, o.Events, []string{http.MethodGet}, ScopeEvents, problem})
 	}
@@ -72,7 +79,7 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 			h = guard.keyParameter(h)
 		}
 		codes := append(guard.codes(), http.StatusOK)
-		if r.scope == ScopeCredential {
+		if r.scope == ScopeCredential || r.scope == ScopePick {
 			codes = append(codes, http.StatusServiceUnavailable)
 		}
 		if r.path != eventsPath { // a stream has no duration to observe
@@ -134,6 +141,10 @@ func decodeSeed(_ context.Context, r *http.Request) (any, error) {
 			c.UserID = value
 		case key == "ttl" && c.TTL == "":
 			c.TTL = value
+		case key == "region" && c.Region == "":
+			c.Region = value
+		case key == "zone" && c.Zone == "":
+			c.Zone = value
 		}
 	}
 	return c, nil
@@ -153,7 +164,9 @@ func decodeForm(_ context.Context, r *http.Request) (any, error) {
 	if s := r.Form.Get("service"); s != "" && s != "turn" {
 		return nil, fmt.Errorf("%w: service: accepted is turn", service.ErrBadRequest)
 	}
-	return service.CredentialRequest{UserID: cmp.Or(r.Form.Get("username"), r.Form.Get("userid")), TTL: r.Form.Get("ttl")}, nil
+	return service.CredentialRequest{
+		UserID: cmp.Or(r.Form.Get("username"), r.Form.Get("userid")), TTL: r.Form.Get("ttl"), Region: r.Form.Get("region"), Zone: r.Form.Get("zone"),
+	}, nil
 }
 
 // parameters hands out the readable pairs of a query, as url.ParseQuery has them, without

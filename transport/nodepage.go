@@ -22,7 +22,7 @@ import (
 func nodePage(s service.Status, links []page.Link) page.Page {
 	p := page.Page{
 		Kind: "TURN node", Name: s.Node, Links: links, Version: "turnwarden " + version.Version,
-		Sections: []page.Section{throughput(s), turnServer(s), probes(s), generations(s), record(s), troubles(s)},
+		Sections: []page.Section{throughput(s), turnServer(s), probes(s), generations(s), record(s), troubles(s.At, s.Journal)},
 	}
 	p.Tone, p.Headline, p.Reasons = verdict(s)
 	if notes := service.Notes(s); len(notes) > 0 {
@@ -272,14 +272,14 @@ func record(s service.Status) page.Section {
 	return section
 }
 
-func troubles(s service.Status) page.Section {
+func troubles(at time.Time, journal []service.Line) page.Section {
 	section := page.Section{ID: "troubles", Title: "Last warnings and errors", Empty: "None since turnwarden was started.", Wide: true}
-	for _, l := range s.Journal {
+	for _, l := range journal {
 		tone := page.Warn
 		if l.Level >= slog.LevelError {
 			tone = page.Bad
 		}
-		section.Lines = append(section.Lines, page.Line{At: ago(s.At, l.At), Tone: tone, Source: l.Part, Text: l.Text, Detail: l.Detail})
+		section.Lines = append(section.Lines, page.Line{At: ago(at, l.At), Tone: tone, Source: l.Part, Text: l.Text, Detail: l.Detail})
 	}
 	return section
 }

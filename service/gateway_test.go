@@ -1,0 +1,402 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/kit/metrics/discard"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/fleet"
+)
+
+// madeUp is a fleet with its nodes: a watcher and a NodeClient.
+type madeUp struct {
+	mu      sync.Mutex
+	changed func(*fleet.Snapshot)
+	nodes   map[string]*fleet.Node
+	answers map[string]answering
+	asked   []string // node, and for whom
+	silent  time.Time
+}
+
+// answering is what a node does when it is asked.
+type answering struct {
+	after time.Duration
+	err   error
+}
+
+// newMadeUp is a gateway and its fleet, of which a has nearly all the room and is picked
+// first.
+func newMadeUp(names ...string) (*madeUp, *Gateway) {
+	m := &madeUp{nodes: map[string]*fleet.Node{}, answers: map[string]answering{}}
+	g := &Gateway{
+		cfg: GatewayConfig{HedgeAfter: 300 * time.Millisecond}, watcher: m, picker: fleet.NewPicker(fleet.Rules{}), client: m,
+		logger: slog.New(slog.DiscardHandler), metrics: GatewayMetrics{Fetch: discard.NewHistogram()}, changed: func() {},
+	}
+	m.changed = g.fleetChanged
+	for _, name := range names {
+		m.set(name, func(*fleet.Node) {})
+	}
+	return m, g
+}
+
+// set changes a node, or adds it.
+func (m *madeUp) set(name string, change func(*fleet.Node)) {
+	m.mu.Lock()
+	n := fleet.Node{Name: name, Registration: 1, Record: directory.Record{
+		Node: name, State: StateUp, FreeTraffic: .001, CapacityMbps: 1000, Generation: 1, URIs: []string{"turn:" + name},
+	}}
+	if name == "a" {
+		n.Record.FreeTraffic, n.Record.CapacityMbps = 800_000, 800_000
+	}
+	if old := m.nodes[name]; old != nil {
+		n = *old
+	}
+	change(&n)
+	m.nodes[name] = &n
+	m.mu.Unlock()
+	m.changed(m.Snapshot())
+}
+
+func (m *madeUp) remove(name string) {
+	m.mu.Lock()
+	delete(m.nodes, name)
+	m.mu.Unlock()
+	m.changed(m.Snapshot())
+}
+
+func (m *madeUp) Run(context.Context) error { return nil }
+
+func (m *madeUp) Session() directory.Status { return directory.Status{State: directory.Connected} }
+
+func (m *madeUp) Snapshot() *fleet.Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &fleet.Snapshot{Complete: true, Confirmed: time.Now()}
+	if !m.silent.IsZero() {
+		s.Confirmed = m.silent
+	}
+	for _, n := range m.nodes {
+		s.Nodes = append(s.Nodes, n)
+	}
+	slices.SortFunc(s.Nodes, func(a, b *fleet.Node) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// Credential implements NodeClient. What is handed out is what the node has when it
+// answers, and its record may show that only later.
+func (m *madeUp) Credential(ctx context.Context, n *fleet.Node, r CredentialRequest) (Credential, error) {
+	m.mu.Lock()
+	a, ok := m.answers[n.Name]
+	if !ok {
+		a = m.answers["*"]
+	}
+	m.asked = append(m.asked, strings.TrimSpace(n.Name+" "+r.UserID+" "+r.TTL))
+	issue := issueOf(m.nodes[n.Name])
+	m.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return Credential{}, ctx.Err()
+	case <-time.After(a.after):
+	}
+	return Credential{
+		Username: fmt.Sprintf("%s-%d-%d", n.Name, issue.registration, issue.generation), Password: "p", Expires: time.Now().Add(time.Hour),
+	}, a.err
+}
+
+func (m *madeUp) answer(name string, a answering) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answers[name] = a
+}
+
+// questions returns what nodes were asked since the last call.
+func (m *madeUp) questions() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	asked := strings.Join(m.asked, ", ")
+	m.asked = nil
+	return asked
+}
+
+// want asks the gateway.
+func want(t *testing.T, m *madeUp, g *Gateway, r CredentialRequest, username, asked string) {
+	t.Helper()
+	c, err := g.Credential(t.Context(), r)
+	if err != nil || c.Username != username || len(c.URIs) != 1 || c.URIs[0] != "turn:"+username[:1] {
+		t.Errorf("got %q of %q, %v; want %q", c.Username, c.URIs, err, username)
+	}
+	if got := m.questions(); got != asked {
+		t.Errorf("asked %q, want %q", got, asked)
+	}
+}
+
+func TestGatewayKeepsCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a")
+		forAlice := CredentialRequest{UserID: "alice", TTL: "60"}
+		want(t, m, g, forAlice, "a-1-1", "a") // a user that all share is asked for nobody in particular
+		want(t, m, g, forAlice, "a-1-1", "")
+		time.Sleep(59 * time.Minute)
+		want(t, m, g, CredentialRequest{}, "a-1-1", "")
+		time.Sleep(time.Minute)
+		want(t, m, g, CredentialRequest{}, "a-1-1", "a") // it has expired
+		m.set("a", func(n *fleet.Node) { n.Record.Generation = 2; n.Record.URIs = []string{"turn:a"} })
+		want(t, m, g, CredentialRequest{}, "a-1-2", "a")
+		m.set("a", func(n *fleet.Node) { n.Record.FreeTraffic = 700 }) // another write
+		want(t, m, g, CredentialRequest{}, "a-1-2", "")
+		m.set("a", func(n *fleet.Node) { n.Registration = 2 }) // which may have lost its state
+		want(t, m, g, CredentialRequest{}, "a-2-2", "a")
+		if s := g.Status(); s.Kept != 1 || s.Counts.Kept != 3 || s.Counts.Fetched != 4 || s.Counts.Fetches != 4 || s.Avoided != 0 {
+			t.Errorf("status %+v", s)
+		}
+		m.remove("a")
+		if s := g.Status(); s.Kept != 0 || s.Usable() != 0 || s.Why() != "no node is registered" {
+			t.Errorf("status %+v", s)
+		}
+
+		m.set("b", func(n *fleet.Node) { n.Record.Mode = "secret" })
+		want(t, m, g, forAlice, "b-1-1", "b alice 60")
+		want(t, m, g, forAlice, "b-1-1", "b alice 60")
+		want(t, m, g, CredentialRequest{}, "b-1-1", "b")
+		if g.Status().Kept != 0 {
+			t.Error("a credential of a client's own is kept")
+		}
+	})
+}
+
+// TestGatewayUnsure: what nobody can vouch for is kept for a second, since it was asked for.
+func TestGatewayUnsure(t *testing.T) {
+	for name, doubt := range map[string]func(*madeUp){
+		"ZooKeeper does not answer": func(m *madeUp) { m.silent = time.Now().Add(-1100 * time.Millisecond) },
+		"the record has vanished":   func(m *madeUp) { m.set("a", func(n *fleet.Node) { n.Held = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, g := newMadeUp("a")
+				m.answer("a", answering{after: 200 * time.Millisecond})
+				want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+				doubt(m)
+				time.Sleep(800 * time.Millisecond)
+				want(t, m, g, CredentialRequest{}, "a-1-1", "")
+				time.Sleep(time.Millisecond)
+				want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+			})
+		})
+	}
+}
+
+func TestGatewayHedges(t *testing.T) {
+	const hour = time.Hour
+	down := errors.New("connection refused")
+	for name, test := range map[string]struct {
+		answers map[string]answering
+		want    string // "" = none
+		after   time.Duration
+		asked   int
+		counts  GatewayCounts
+		avoided int
+	}{
+		"the first answers":                {nil, "a", 0, 1, GatewayCounts{Fetched: 1, Fetches: 1}, 0},
+		"the first is slow":                {map[string]answering{"a": {after: 299 * time.Millisecond}}, "a", 299 * time.Millisecond, 1, GatewayCounts{Fetched: 1, Fetches: 1}, 0},
+		"the first hangs":                  {map[string]answering{"a": {after: hour}}, "bc", 300 * time.Millisecond, 2, GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2, FetchesFailed: 1}, 1},
+		"the first is slower":              {map[string]answering{"a": {after: 400 * time.Millisecond}, "*": {after: 200 * time.Millisecond}}, "a", 400 * time.Millisecond, 2, GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2}, 0},
+		"the first is down":                {map[string]answering{"a": {err: down}}, "bc", 0, 2, GatewayCounts{Fetched: 1, Failed: 1, Fetches: 2, FetchesFailed: 1}, 1},
+		"all are down":                     {map[string]answering{"*": {err: down}}, "", 0, 3, GatewayCounts{None: 1, Failed: 2, Fetches: 3, FetchesFailed: 3}, 3},
+		"all hang":                         {map[string]answering{"*": {after: hour}}, "", 2100 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 2, Fetches: 3, FetchesFailed: 3}, 3},
+		"it is the client's fault":         {map[string]answering{"*": {err: fmt.Errorf("%w: ttl", ErrBadRequest)}}, "bad request", 0, 1, GatewayCounts{None: 1, Fetches: 1}, 0},
+		"one hangs, the next ones are off": {map[string]answering{"a": {after: hour}, "*": {err: down}}, "", 1500 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 1, Failed: 1, Fetches: 3, FetchesFailed: 3}, 3},
+	} {
+		for _, mode := range []string{"", "secret"} {
+			t.Run(name+mode, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, g := newMadeUp("a", "b", "c")
+					for _, node := range []string{"a", "b", "c"} {
+						m.set(node, func(n *fleet.Node) { n.Record.Mode = mode })
+					}
+					for node, a := range test.answers {
+						m.answer(node, a)
+					}
+					began := time.Now()
+					c, err := g.Credential(t.Context(), CredentialRequest{})
+					took := time.Since(began)
+					switch test.want {
+					case "":
+						if !errors.Is(err, ErrNoCredential) {
+							t.Errorf("got %+v, %v; want ErrNoCredential", c, err)
+						}
+					case "bad request":
+						if !errors.Is(err, ErrBadRequest) {
+							t.Errorf("got %+v, %v; want ErrBadRequest", c, err)
+						}
+					default:
+						if err != nil || !strings.Contains(test.want, c.Username[:1]) {
+							t.Errorf("got %q, %v, want one of %q", c.Username, err, test.want)
+						}
+					}
+					if took != test.after {
+						t.Errorf("took %v, want %v", took, test.after)
+					}
+					time.Sleep(askTimeout) // who hangs is found out by then
+					synctest.Wait()
+					s := g.Status()
+					if s.Counts != test.counts {
+						t.Errorf("counts %+v, want %+v", s.Counts, test.counts)
+					}
+					if got := len(g.avoid.all()); got != test.avoided {
+						t.Errorf("%d nodes are avoided, want %d", got, test.avoided)
+					}
+					if asked := strings.Split(m.questions(), ", "); len(asked) != test.asked {
+						t.Errorf("asked %q, want %d", asked, test.asked)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestGatewayAvoids a node that could not be asked, for twice as long each time.
+func TestGatewayAvoids(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a", "b")
+		m.set("a", func(n *fleet.Node) { n.Record.Mode = "secret" }) // each request goes to the node
+		m.answer("a", answering{err: errors.New("connection refused")})
+		for _, wait := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second} {
+			g.kept.prune(&fleet.Snapshot{})
+			want(t, m, g, CredentialRequest{}, "b-1-1", "a, b")
+			if n, err := g.Pick(t.Context(), PickRequest{}); err != nil || len(n) != 1 || n[0].Name != "b" {
+				t.Errorf("picked %v", n)
+			}
+			if n, err := g.Pick(t.Context(), PickRequest{N: 3}); err != nil || len(n) != 2 || n[0].Name != "b" || n[1].Name != "a" {
+				t.Errorf("picked %v, want b, and a as the last resort", n)
+			}
+			time.Sleep(wait - time.Millisecond)
+			want(t, m, g, CredentialRequest{}, "b-1-1", "")
+			time.Sleep(time.Millisecond)
+		}
+		m.answer("a", answering{})
+		want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+		if len(g.avoid.all()) > 0 {
+			t.Error("a node that answers is still avoided")
+		}
+
+		m.answer("a", answering{err: errors.New("connection refused")})
+		want(t, m, g, CredentialRequest{}, "b-1-1", "a")
+		m.answer("a", answering{})
+		m.set("a", func(n *fleet.Node) { n.Registration = 2 }) // it has been restarted
+		want(t, m, g, CredentialRequest{}, "a-2-1", "a")
+
+		// The only one is asked all the same.
+		m.answer("a", answering{err: errors.New("connection refused")})
+		want(t, m, g, CredentialRequest{}, "b-1-1", "a")
+		m.remove("b")
+		if _, err := g.Credential(t.Context(), CredentialRequest{}); !errors.Is(err, ErrNoCredential) {
+			t.Errorf("got %v", err)
+		}
+		m.answer("a", answering{})
+		m.questions()
+		want(t, m, g, CredentialRequest{}, "a-2-1", "a")
+	})
+}
+
+// TestGatewayRevocation: the credential that a node handed out just before it was
+// revoked is on its way while the record says so.
+func TestGatewayRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a")
+		m.answer("a", answering{after: 100 * time.Millisecond})
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			m.set("a", func(n *fleet.Node) { n.Record.Generation = 2 })
+		}()
+		want(t, m, g, CredentialRequest{}, "a-1-2", "a, a")
+		want(t, m, g, CredentialRequest{}, "a-1-2", "")
+	})
+}
+
+func TestGatewayHerd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a")
+		m.answer("a", answering{after: 100 * time.Millisecond})
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || c.Username != "a-1-1" {
+					t.Errorf("got %q, %v", c.Username, err)
+				}
+			})
+		}
+		all.Wait()
+		if asked := m.questions(); asked != "a" {
+			t.Errorf("asked %d times", strings.Count(asked, "a"))
+		}
+	})
+}
+
+func TestGatewayNothingToPick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp()
+		none := func(why string) {
+			t.Helper()
+			if _, err := g.Credential(t.Context(), CredentialRequest{}); !errors.Is(err, ErrNoCredential) {
+				t.Errorf("got %v, want ErrNoCredential", err)
+			}
+			if asked := m.questions(); asked != "" {
+				t.Errorf("asked %q", asked)
+			}
+			if got := g.Status().Why(); got != why {
+				t.Errorf("why: %q, want %q", got, why)
+			}
+		}
+		none("no node is registered")
+		if n, err := g.Pick(t.Context(), PickRequest{}); !errors.Is(err, ErrNoServer) {
+			t.Errorf("picked %v, %v", n, err)
+		}
+		m.set("a", func(n *fleet.Node) { n.Record.State = StateDown })
+		none("no node is up")
+		m.set("a", func(n *fleet.Node) { n.Record.State, n.Doubt = StateUp, fleet.Stale })
+		none("no node is up")
+		m.set("a", func(n *fleet.Node) { n.Doubt, n.Record.URIs = "", nil }) // where would a client go?
+		none("")
+		m.set("b", func(*fleet.Node) {})
+		want(t, m, g, CredentialRequest{}, "b-1-1", "b")
+
+		m.answer("b", answering{after: time.Second})
+		m.set("b", func(n *fleet.Node) { n.Registration = 2 })
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := g.Credential(ctx, CredentialRequest{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a client that has gone got %v", err)
+		}
+		time.Sleep(askTimeout) // the node is heard to the end
+	})
+}
+
+// TestGatewayRegion: where clients would like their server.
+func TestGatewayRegion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp()
+		for name, region := range map[string]string{"b": "eu", "c": "us"} {
+			m.set(name, func(n *fleet.Node) { n.Record.Region, n.Record.FreeTraffic = region, 900 })
+		}
+		for range 20 {
+			for region, node := range map[string]string{"eu": "b", "us": "c"} {
+				if c, err := g.Credential(t.Context(), CredentialRequest{Region: region}); err != nil || c.Username[:1] != node {
+					t.Errorf("%s: got %q, %v", region, c.Username, err)
+				}
+				if n, err := g.Pick(t.Context(), PickRequest{Region: region, N: 2}); err != nil || len(n) != 2 || n[0].Name != node {
+					t.Errorf("%s: picked %v", region, n)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/fleet"
+)
+
+const (
+	maxChecks    = 64                     // under way at once
+	checkName    = 300 * time.Millisecond // for a node's name to come, if one does
+	checkTimeout = 2 * time.Second
+)
+
+// Agent answers HAProxy's agent-check: one line over plain TCP, such as `up 73%`, by
+// which HAProxy sets the weight of a server. With agent-send "turn-1\n" the line is
+// about that node, and else about the fleet.
+type Agent struct{ status func() service.GatewayStatus }
+
+// NewAgent returns the agent of a gateway.
+func NewAgent(status func() service.GatewayStatus) *Agent { return &Agent{status} }
+
+// Serve answers on l until ctx ends. HAProxy takes an agent that does not answer for no
+// news: what it was told last stays in force.
+func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var checks sync.WaitGroup
+	defer checks.Wait()
+	free := make(chan struct{}, maxChecks)
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("serve the agent-check: %w", err)
+		case err != nil: // out of file descriptors, for a while
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case free <- struct{}{}:
+			checks.Go(func() {
+				a.answer(conn)
+				<-free
+			})
+		default:
+			_ = conn.Close()
+		}
+	}
+}
+
+func (a *Agent) answer(conn net.Conn) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(checkTimeout))
+	_ = conn.SetReadDeadline(time.Now().Add(checkName))
+	name, _ := bufio.NewReader(io.LimitReader(conn, 256)).ReadString('\n')
+	s := a.status()
+	line := fleetCheck(s.Fleet)
+	if name = strings.TrimSpace(name); name != "" {
+		line = nodeCheck(s.Fleet.Find(name))
+	}
+	_, _ = io.WriteString(conn, line+"\n") // who asked asks again
+}
+
+// nodeCheck says what HAProxy is to do with a node.
+func nodeCheck(n *fleet.Node) string {
+	switch {
+	case n == nil, n.Doubt != "", n.Record.State == service.StateDown, n.Record.State == service.StateForeignServer:
+		return "down"
+	case n.Record.FreeTraffic <= 0:
+		return "up 0%" // no new clients; those who are there stay
+	}
+	return weight(n.Record.FreeTraffic, n.Record.CapacityMbps)
+}
+
+// fleetCheck says what HAProxy is to do with the fleet as a whole.
+func fleetCheck(s *fleet.Snapshot) string {
+	var free, capacity float64
+	up := false
+	for _, n := range s.Nodes {
+		if n.Candidate().Up {
+			up = true
+			free += n.Record.FreeTraffic
+			capacity += max(n.Record.CapacityMbps, n.Record.FreeTraffic)
+		}
+	}
+	switch {
+	case !up:
+		return "down"
+	case free <= 0:
+		return "up 0%"
+	}
+	return weight(free, capacity)
+}
+
+// weight is never 0 where there is room, for to HAProxy that means none.
+func weight(free, capacity float64) string {
+	return fmt.Sprintf("up %d%%", int(math.Ceil(100*free/max(free, capacity))))
+}

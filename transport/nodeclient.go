@@ -1,0 +1,159 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-kit/kit/endpoint"
+	kithttp "github.com/go-kit/kit/transport/http"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/fleet"
+)
+
+// NodeAccess says how nodes are asked.
+type NodeAccess struct {
+	Allow        []netip.Prefix // addresses that may be asked; none = loopback and private ones
+	TLS          *tls.Config    // whom to believe, and what to show; nil = the system's authorities
+	InsecureHTTP bool           // the token may go over plain HTTP
+}
+
+// NodeClient asks nodes for credentials. Whoever can write to ZooKeeper can write a
+// record, so that an address is looked at when the connection to it is made, after its
+// name was resolved, and a token goes only to who proves to be the host of the record.
+type NodeClient struct {
+	access NodeAccess
+	token  atomic.Pointer[service.Secret]
+	ask    endpoint.Endpoint
+	client *http.Client
+}
+
+var errForbidden = errors.New("an address outside gateway.node.allow_cidrs")
+
+// NewNodeClient returns a client without a token.
+func NewNodeClient(a NodeAccess) *NodeClient {
+	c := &NodeClient{access: a}
+	dialer := &net.Dialer{Timeout: time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil || !a.allows(ap.Addr().Unmap().WithZone("")) {
+			return errForbidden
+		}
+		return nil
+	}}
+	c.client = &http.Client{
+		// No proxy: it would be asked to connect to what we may not.
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSClientConfig: a.TLS, TLSHandshakeTimeout: time.Second,
+			MaxIdleConnsPerHost: 4, MaxIdleConns: 1024, IdleConnTimeout: 90 * time.Second,
+			MaxResponseHeaderBytes: 16 << 10, DisableCompression: true,
+		},
+		// Nor anything that a node names instead of answering.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.ask = kithttp.NewExplicitClient(c.request, decodeNodeReply, kithttp.SetClient(c.client)).Endpoint()
+	return c
+}
+
+func (a NodeAccess) allows(addr netip.Addr) bool {
+	if len(a.Allow) == 0 {
+		return addr.IsLoopback() || addr.IsPrivate()
+	}
+	return within(addr, a.Allow)
+}
+
+// SetToken is what nodes are shown from now on; "" = nothing.
+func (c *NodeClient) SetToken(token service.Secret) { c.token.Store(&token) }
+
+// Close ends the connections that are kept.
+func (c *NodeClient) Close() { c.client.CloseIdleConnections() }
+
+type nodeRequest struct {
+	node    *fleet.Node
+	request service.CredentialRequest
+}
+
+// Credential implements service.NodeClient.
+func (c *NodeClient) Credential(ctx context.Context, n *fleet.Node, r service.CredentialRequest) (service.Credential, error) {
+	answer, err := c.ask(ctx, nodeRequest{n, r})
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // its URL may name a client
+		}
+		return service.Credential{}, fmt.Errorf("ask %s at %s: %w", n.Name, n.Record.RESTAddr, err)
+	}
+	return answer.(service.Credential), nil
+}
+
+// request implements kithttp.CreateRequestFunc.
+func (c *NodeClient) request(ctx context.Context, request any) (*http.Request, error) {
+	r := request.(nodeRequest)
+	target := url.URL{Scheme: "http", Host: r.node.Record.RESTAddr, Path: "/turncredential"}
+	if r.node.Record.RESTScheme == "https" {
+		target.Scheme = "https"
+	}
+	q := url.Values{}
+	if r.request.UserID != "" {
+		q.Set("userid", r.request.UserID)
+	}
+	if r.request.TTL != "" {
+		q.Set("ttl", r.request.TTL)
+	}
+	target.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "turnwarden-gateway")
+	if token := c.token.Load(); token != nil && *token != "" && (target.Scheme == "https" || c.access.InsecureHTTP) {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	return req, nil
+}
+
+// maxNodeReply is many times what a reply has.
+const maxNodeReply = 16 << 10
+
+// decodeNodeReply implements kithttp.DecodeResponseFunc.
+func decodeNodeReply(_ context.Context, resp *http.Response) (any, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxNodeReply))
+	if err != nil {
+		return nil, err
+	}
+	var reply struct {
+		Code        string `json:"code"`
+		Message     string `json:"message"`
+		UserID      string `json:"userid"`
+		Password    string `json:"password"`
+		ExpiredTime int64  `json:"expired_time"`
+	}
+	err = json.Unmarshal(body, &reply)
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if err != nil || reply.Code != "ok" || reply.UserID == "" || reply.Password == "" || reply.ExpiredTime <= 0 {
+			return nil, errors.New("its reply is no credential")
+		}
+		return service.Credential{
+			Username: reply.UserID, Password: service.Secret(reply.Password), Expires: time.UnixMilli(reply.ExpiredTime),
+		}, nil
+	case http.StatusBadRequest:
+		// What it said may go to the one who asked us.
+		message, _ := strings.CutPrefix(fmt.Sprintf("%.200s", reply.Message), service.ErrBadRequest.Error()+": ")
+		return nil, fmt.Errorf("%w: %s", service.ErrBadRequest, message)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return nil, fmt.Errorf("it says %s; check gateway.node.token_file, which is sent only over TLS or with gateway.node.insecure_http, and the node's api.allow_cidrs", resp.Status)
+	}
+	return nil, fmt.Errorf("it says %.80s", resp.Status)
+}
