@@ -1,9 +1,18 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/turnwarden/turnwarden/service"
+)
 
 // Gatherer is what the handler serves.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // NewCollector returns the collector of Observe.
 func NewCollector(status StatusFunc) prometheus.Collector { return &collector{status} }
+
+// NewGatewayCollector returns the collector of ObserveGateway.
+func NewGatewayCollector(status func() service.GatewayStatus) prometheus.Collector {
+	return &gatewayCollector{status}
+}

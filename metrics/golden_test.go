@@ -44,6 +44,11 @@ func blank(text string) string {
 func TestGolden(t *testing.T) {
 	m := node(serving())
 	events(m)
+	compare(t, golden, m)
+}
+
+func compare(t *testing.T, golden string, m *metrics.Metrics) {
+	t.Helper()
 	text, _ := exposition(t, m, "")
 	got := blank(text)
 	if *update {
@@ -99,25 +104,29 @@ func TestPromises(t *testing.T) {
 
 func TestPromtool(t *testing.T) {
 	realtest.Require(t, "promtool")
-	text, err := os.Open(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer text.Close()
-	check := exec.Command("promtool", "check", "metrics")
-	check.Stdin = text
-	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	for _, file := range []string{golden, gatewayGolden} {
+		text, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer text.Close()
+		check := exec.Command("promtool", "check", "metrics")
+		check.Stdin = text
+		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool check metrics < %s: %v\n%s", file, err, out)
+		}
 	}
 }
 
 func TestLint(t *testing.T) {
-	problems, err := testutil.GatherAndLint(node(serving()).Gatherer())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
+	for _, m := range []*metrics.Metrics{node(serving()), gateway(fleetOf())} {
+		problems, err := testutil.GatherAndLint(m.Gatherer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
 	}
 }
 
@@ -140,8 +149,12 @@ func TestNamesAndHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := gateway(fleetOf()).Gatherer().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
 	help := map[string]string{}
-	for _, f := range families {
+	for _, f := range append(families, more...) {
 		name, text := f.GetName(), f.GetHelp()
 		if !strings.HasPrefix(name, "turnwarden_") {
 			continue
@@ -149,7 +162,7 @@ func TestNamesAndHelp(t *testing.T) {
 		if inOtherUnits.MatchString(name) {
 			t.Errorf("%s: want base units and whole words (bytes, seconds, ratio, receive, transmit)", name)
 		}
-		if other, taken := help[text]; taken {
+		if other, taken := help[text]; taken && other != name {
 			t.Errorf("%s and %s have the same help %q", name, other, text)
 		}
 		help[text] = name

@@ -12,7 +12,9 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -20,13 +22,15 @@ import (
 
 const namespace = "turnwarden"
 
-// Metrics holds the registry of one process and the counters its parts write to.
+// Metrics holds the registry of one process and the counters its parts write to: those
+// of a node or those of a gateway.
 type Metrics struct {
 	Supervisor supervisor.Metrics
 	Credential credential.Metrics
 	Probe      probe.Metrics
 	Registry   registry.Metrics
 	Cancelled  kitmetrics.Counter
+	Gateway    service.GatewayMetrics
 	FileUsable kitmetrics.Gauge
 
 	registry *prometheus.Registry
@@ -34,11 +38,11 @@ type Metrics struct {
 	inFlight prometheus.Gauge
 }
 
-// New returns metrics with every series that is known in advance at 0, or
-// increase() would miss the first event of each. Where the labels are the words
+// New returns the metrics of a node with every series that is known in advance at 0,
+// or increase() would miss the first event of each. Where the labels are the words
 // of a part, its constructor sees to that.
 func New() *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry()}
+	m := newMetrics()
 	m.Supervisor.Restarts = m.counter("child_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
 	m.Credential.Rotations = m.counter("credential_rotations_total", "Credential rotations attempted.")
 	m.Credential.Failures = m.counter("credential_rotation_failures_total", "Credential rotations that failed.")
@@ -48,14 +52,43 @@ func New() *Metrics {
 	m.Credential.Transitions = m.counter("credential_transitions_total", "Transitions of generations attempted, by the state they lead to.", "to")
 	m.Credential.TransitionFailures = m.counter("credential_transition_failures_total", "Transitions of generations that failed, by the state they lead to.", "to")
 	m.Cancelled = m.counter("revoked_allocations_total", "Allocations that were ended because their credential was revoked.")
+	m.Registry = m.directory()
+	return m
+}
+
+// NewGateway returns the metrics of a gateway.
+func NewGateway() *Metrics {
+	m := newMetrics()
+	m.Gateway.Fleet.Metrics = m.directory()
+	m.Gateway.Fleet.Rejected = m.counter("gateway_records_rejected_total", "Records read that could not be understood, by what is wrong with them.", "reason")
+	fetches := prometheus.NewHistogram(histogramOpts("gateway_fetch_duration_seconds", "Time that nodes took to answer a request for a credential, or not to.",
+		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5}))
+	m.registry.MustRegister(fetches)
+	m.Gateway.Fetch = histogram{fetches}
+	return m
+}
+
+// histogram is a go-kit histogram without labels.
+type histogram struct{ prometheus.Histogram }
+
+func (h histogram) With(...string) kitmetrics.Histogram { return h }
+
+// directory returns the counters of a ZooKeeper session.
+func (m *Metrics) directory() directory.Metrics {
+	return directory.Metrics{
+		Operations: m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation"),
+		Failures:   m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation"),
+	}
+}
+
+// newMetrics returns what every turnwarden has.
+func newMetrics() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
 	usable := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "file_usable", Help: "Whether the files that a configuration key names are in force as they are now; 0 = what they said before is.",
 	}, []string{"key"})
 	m.registry.MustRegister(usable)
 	m.FileUsable = kitprometheus.NewGauge(usable)
-	m.Registry.Operations = m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation")
-	m.Registry.Failures = m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation")
-
 	m.requests = prometheus.NewHistogramVec(histogramOpts("http_request_duration_seconds", "Time to answer HTTP requests.",
 		[]float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5}), []string{"handler", "method", "code"})
 	m.inFlight = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "http_requests_in_flight", Help: "HTTP requests now being answered."})
@@ -68,6 +101,11 @@ func New() *Metrics {
 
 // Observe adds the series that are read from a Status at each scrape.
 func (m *Metrics) Observe(status StatusFunc) { m.registry.MustRegister(&collector{status}) }
+
+// ObserveGateway is Observe for a gateway.
+func (m *Metrics) ObserveGateway(status func() service.GatewayStatus) {
+	m.registry.MustRegister(&gatewayCollector{status})
+}
 
 // Handler serves the exposition. A collector that fails costs its own series only.
 func (m *Metrics) Handler(logger *slog.Logger) http.Handler {

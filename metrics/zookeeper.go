@@ -14,13 +14,17 @@ var (
 	advertised  = desc("advertised_free_bytes_per_second", "Headroom as last published in ZooKeeper.")
 )
 
+func (e emitter) session(s directory.Status) {
+	e.stateset(zkState, string(s.State), string(directory.Connecting), string(directory.Connected),
+		string(directory.Disconnected), string(directory.Expired))
+	e.counter(expirations, s.Expirations)
+}
+
 func (e emitter) zookeeper(s service.Status) {
 	r := s.Registry
-	e.stateset(zkState, string(r.Session.State), string(directory.Connecting), string(directory.Connected),
-		string(directory.Disconnected), string(directory.Expired))
+	e.session(r.Session)
 	e.bool(registered, r.Registered)
 	e.bool(conflict, r.Conflict != "")
-	e.counter(expirations, r.Session.Expirations)
 	e.time(published, r.LastPublish)
 	e.gauge(advertised, r.LastRecord.FreeTraffic*1e6/8)
 }
