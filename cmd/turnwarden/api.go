@@ -30,14 +30,7 @@ type apiSite struct {
 // says what to do.
 func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
 	a := &apiSite{scheme: "http", access: transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit}}
-	for _, s := range cfg.AllowCIDRs {
-		p, _ := parsePrefix(s) // checked with the configuration
-		a.access.Allow = append(a.access.Allow, p)
-	}
-	for _, s := range cfg.TrustedProxies {
-		p, _ := parsePrefix(s)
-		a.access.Proxies = append(a.access.Proxies, p)
-	}
+	a.access.Allow, a.access.Proxies = prefixes(cfg.AllowCIDRs), prefixes(cfg.TrustedProxies)
 	if cfg.TokensFile != "" {
 		tokens := transport.NewTokens(cfg.RateLimit)
 		a.access.Tokens = tokens

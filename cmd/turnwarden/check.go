@@ -49,7 +49,7 @@ func (d *document) check(c *Config) {
 	}
 	d.checkInterfaces(c, bad)
 	d.checkRegistry(c, bad)
-	d.checkAPI(c, bad)
+	checkAPI(&c.API, len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "", bad)
 }
 
 func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string)) {
@@ -70,18 +70,9 @@ func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string
 
 func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string)) {
 	r := &c.Registry
-	for i, s := range r.ZooKeeper {
-		server, err := directory.ParseServer(s)
-		if err != nil {
-			bad("registry.zookeeper", strconv.Quote(s), err.Error())
-			continue
-		}
-		r.ZooKeeper[i] = server
-	}
-	for _, p := range []struct{ key, value string }{{"registry.path", r.Path}, {"registry.prometheus_path", r.PrometheusPath}} {
-		if !validZNode(p.value) {
-			bad(p.key, strconv.Quote(p.value), "an absolute ZooKeeper path such as /turn/servers, without a trailing slash")
-		}
+	checkZooKeeper(r.ZooKeeper, r.Path, r.TLS, bad)
+	if !validZNode(r.PrometheusPath) {
+		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), acceptedZNode)
 	}
 	if r.Path == r.PrometheusPath {
 		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), "another path than registry.path, or readers would take one node for the other")
@@ -94,7 +85,24 @@ func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string))
 	if r.ACL == "digest" && r.AuthFile == "" {
 		bad("registry.acl", `"digest" without registry.auth_file`, "digest together with auth_file, or open")
 	}
-	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {
+}
+
+const acceptedZNode = "an absolute ZooKeeper path such as /turn/servers, without a trailing slash"
+
+// checkZooKeeper checks what writers and readers of records share, and completes the servers.
+func checkZooKeeper(servers []string, path string, t TLSConfig, bad func(key, found, remedy string)) {
+	for i, s := range servers {
+		server, err := directory.ParseServer(s)
+		if err != nil {
+			bad("registry.zookeeper", strconv.Quote(s), err.Error())
+			continue
+		}
+		servers[i] = server
+	}
+	if !validZNode(path) {
+		bad("registry.path", strconv.Quote(path), acceptedZNode)
+	}
+	if (t.CertFile == "") != (t.KeyFile == "") {
 		bad("registry.tls", "one of cert_file and key_file", "both, or neither")
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// checkAPI: an address that others can reach needs something that tells callers apart.
-func (d *document) checkAPI(c *Config, bad func(key, found, remedy string)) {
-	a := &c.API
+// checkAPI: an address that others can reach needs something that tells callers apart,
+// and one that is published has to be known beforehand.
+func checkAPI(a *APIConfig, published bool, bad func(key, found, remedy string)) {
 	host, port, err := net.SplitHostPort(a.Listen)
 	number, portErr := strconv.ParseUint(port, 10, 16)
 	switch guarded := a.TokensFile != "" || a.TLS.ClientCAFile != "" || len(a.AllowCIDRs) > 0; {
 	case err != nil || portErr != nil:
 		bad("api.listen", strconv.Quote(a.Listen), "address:port, such as 127.0.0.1:13478")
-	case number == 0 && len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "":
+	case number == 0 && published:
 		bad("api.listen", strconv.Quote(a.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
 	case !guarded && !a.AllowUnauthenticated && !loopback(host):
 		bad("api.listen", strconv.Quote(a.Listen),
@@ -28,21 +28,30 @@ func (d *document) checkAPI(c *Config, bad func(key, found, remedy string)) {
 	if a.TLS.ClientCAFile != "" && a.TLS.CertFile == "" {
 		bad("api.tls.client_ca_file", strconv.Quote(a.TLS.ClientCAFile)+" without cert_file", "client_ca_file together with cert_file and key_file, for only over TLS a client can show a certificate")
 	}
-	for _, list := range []struct {
-		key   string
-		items []string
-	}{{"api.allow_cidrs", a.AllowCIDRs}, {"api.trusted_proxies", a.TrustedProxies}} {
-		for _, s := range list.items {
-			if _, err := parsePrefix(s); err != nil {
-				bad(list.key, strconv.Quote(s), "addresses such as 192.0.2.1 or 2001:db8::/64, without bits behind the prefix")
-			}
-		}
-	}
+	checkPrefixes("api.allow_cidrs", a.AllowCIDRs, bad)
+	checkPrefixes("api.trusted_proxies", a.TrustedProxies, bad)
 	for _, s := range a.CORSOrigins {
 		if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || s != u.Scheme+"://"+u.Host {
 			bad("api.cors_origins", strconv.Quote(s), "origins such as https://app.example.org, each by its name and without a path")
 		}
 	}
+}
+
+func checkPrefixes(key string, list []string, bad func(key, found, remedy string)) {
+	for _, s := range list {
+		if _, err := parsePrefix(s); err != nil {
+			bad(key, strconv.Quote(s), "addresses such as 192.0.2.1 or 2001:db8::/64, without bits behind the prefix")
+		}
+	}
+}
+
+// prefixes are those of a list that was checked with the configuration.
+func prefixes(list []string) (all []netip.Prefix) {
+	for _, s := range list {
+		p, _ := parsePrefix(s)
+		all = append(all, p)
+	}
+	return all
 }
 
 // parsePrefix takes an address or a prefix in CIDR notation.

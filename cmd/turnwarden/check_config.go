@@ -7,8 +7,16 @@ import (
 	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
-// checkConfig answers without touching the machine: both files, nothing else.
+// checkConfig answers without touching the machine: both files of a node, or the one of
+// a gateway, nothing else.
 func checkConfig(f flags, stdout io.Writer) error {
+	if isGatewayFile(f.configFile) {
+		if _, err := LoadGatewayFile(f.configFile); err != nil {
+			return refuse(err)
+		}
+		fmt.Fprintf(stdout, "%s is valid\n", f.configFile)
+		return nil
+	}
 	cfg, err := LoadConfig(f.configFile)
 	if err != nil {
 		return refuse(err)

@@ -21,11 +21,17 @@ func TestConfigurationDoc(t *testing.T) {
 	b.WriteString(`<!-- Generated from cmd/turnwarden/config.go by make generate. -->
 # Configuration
 
-` + "`turnwarden run --config.file=turnwarden.yml`" + ` reads one YAML document. An absent key has its default. An unknown key, a value of the
+` + "`turnwarden run --config.file=turnwarden.yml`" + ` reads one YAML document; [that of a gateway](#the-file-of-a-gateway) is at the end. An absent key has its default. An unknown key, a value of the
 wrong kind or unit and keys that contradict one another are refused, all of them at once, each with its line; exit code 2.
 ` + "`turnwarden check-config`" + ` does only that. Durations carry their unit (` + "`500ms`, `10s`, `24h`" + `); lists may be written as one word.
 `)
 	describeKeys(&b, reflect.TypeFor[Config](), "")
+	var gateway GatewayFile
+	setDefaults(reflect.ValueOf(&gateway).Elem())
+	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default.\n",
+		gateway.API.Listen)
+	describeKeys(&b, reflect.TypeFor[FleetRegistryConfig](), "registry.")
+	describeKeys(&b, reflect.TypeFor[GatewayConfig](), "gateway.")
 	const path = "../../docs/configuration.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -74,24 +75,7 @@ func newHost(t testing.TB, o options) *host {
 		values["registry.zookeeper"] = "[" + strings.Join(o.zookeeper, ", ") + "]"
 		values["registry.session_timeout"] = "4s"
 	}
-	maps.Copy(values, o.set)
-	sections := map[string]string{}
-	for k, v := range values {
-		section, key, nested := strings.Cut(k, ".")
-		if !nested {
-			sections[section] = ""
-			key, section = section, ""
-		}
-		sections[section] += fmt.Sprintf("%s: %s\n", key, v)
-	}
-	var b strings.Builder
-	b.WriteString(sections[""])
-	for name, body := range sections {
-		if name != "" && body != "" {
-			b.WriteString(name + ":\n  " + strings.ReplaceAll(strings.TrimSuffix(body, "\n"), "\n", "\n  ") + "\n")
-		}
-	}
-	h.write(t, h.yml, b.String())
+	h.write(t, h.yml, yamlOf(values, o.set))
 	t.Cleanup(func() {
 		if h.cmd != nil {
 			h.end(t)
@@ -101,6 +85,29 @@ func newHost(t testing.TB, o options) *host {
 		}
 	})
 	return h
+}
+
+// yamlOf writes keys of the form section.key or section.section.key.
+func yamlOf(defaults, set map[string]string) string {
+	values := maps.Clone(defaults)
+	maps.Copy(values, set)
+	var b strings.Builder
+	var last []string
+	for _, key := range slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		// What is in no section first, or it would end up in the one before.
+		return cmp.Or(cmp.Compare(min(1, strings.Count(a, ".")), min(1, strings.Count(b, "."))), strings.Compare(a, b))
+	}) {
+		path := strings.Split(key, ".")
+		sections := path[:len(path)-1]
+		for depth, section := range sections {
+			if !slices.Equal(sections[:depth+1], last[:min(depth+1, len(last))]) {
+				fmt.Fprintf(&b, "%s%s:\n", strings.Repeat("  ", depth), section)
+			}
+		}
+		last = sections
+		fmt.Fprintf(&b, "%s%s: %s\n", strings.Repeat("  ", len(sections)), path[len(path)-1], values[key])
+	}
+	return b.String()
 }
 
 // end stops turnwarden in order, if it can: a killed one may leave a turnadmin that

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -76,11 +77,12 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 
 	run := app.Command("run", "Run turnserver and everything around it until SIGTERM.")
 	configFlag(run, &f)
-	run.Flag("web.listen-address", "Address of the status page, /metrics, /-/healthy and /-/ready.").Default(":13479").StringVar(&f.webListen)
-	run.Flag("web.config.file", "TLS and basic auth of that address, as exporter-toolkit's web configuration.").StringVar(&f.webConfigFile)
-	run.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
+	webFlags(run, &f, ":13479")
+	gateway := app.Command("gateway", "Answer for all nodes that are registered in ZooKeeper, until SIGTERM.")
+	configFlag(gateway, &f)
+	webFlags(gateway, &f, ":13481")
 	promslogflag.AddFlags(app, f.log)
-	check := app.Command("check-config", "Check turnwarden.yml and the turnserver.conf it names; every mistake is printed.")
+	check := app.Command("check-config", "Check turnwarden.yml and the turnserver.conf it names, or the file of a gateway; every mistake is printed.")
 	configFlag(check, &f)
 
 	operator := operatorCommands(app, &f)
@@ -93,7 +95,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
-		fmt.Fprintln(stderr, "turnwarden: found no command; accepted: run, check-config, status, logs, rotate, revoke, maintenance, token, doctor, probe, dashboards; see turnwarden --help")
+		fmt.Fprintf(stderr, "turnwarden: found no command; accepted: %s; see turnwarden --help\n", strings.Join(commandNames(app), ", "))
 		return exitUsage
 	}
 	name, err := app.Parse(args)
@@ -109,6 +111,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		f.tail = service.NewTail()
 		f.log.Writer = io.MultiWriter(stderr, f.tail)
 		err = runNode(f, promslog.New(f.log), s, thread)
+	case gateway.FullCommand():
+		err = runGateway(f, promslog.New(f.log), s)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
 	case statusCmd.FullCommand():
@@ -139,6 +143,16 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	return exitError
 }
 
+// commandNames are the words that may come first.
+func commandNames(app *kingpin.Application) (names []string) {
+	for _, c := range app.Model().Commands {
+		if c.Name != "help" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 func configFlag(c *kingpin.CmdClause, f *flags) {
 	c.Flag("config.file", "Configuration file.").Default("turnwarden.yml").StringVar(&f.configFile)
 }
@@ -158,6 +172,12 @@ type exit struct {
 }
 
 func (e *exit) Unwrap() error { return e.error }
+
+func webFlags(c *kingpin.CmdClause, f *flags, address string) {
+	c.Flag("web.listen-address", "Address of the status page, /metrics, /-/healthy and /-/ready.").Default(address).StringVar(&f.webListen)
+	c.Flag("web.config.file", "TLS and basic auth of that address, as exporter-toolkit's web configuration.").StringVar(&f.webConfigFile)
+	c.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.telemetryPath)
+}
 
 // refusal is an error found before anything was started.
 type refusal struct{ error }

@@ -14,7 +14,7 @@ import (
 // notifier speaks sd_notify, where systemd (or anything that sets NOTIFY_SOCKET)
 // listens. READY=1 is sent once the node serves and never waits for ZooKeeper.
 type notifier struct {
-	status func() service.Status
+	state  func() (ready bool, words string)
 	logger *slog.Logger
 	stop   time.Duration // what an orderly stop may take
 }
@@ -22,6 +22,30 @@ type notifier struct {
 func (n *notifier) send(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		n.logger.Warn("sd_notify failed; systemd may think that turnwarden hangs", "err", err)
+	}
+}
+
+// nodeState says whether the start of a node is over, as it is in maintenance, too.
+func nodeState(status func() service.Status) func() (bool, string) {
+	return func() (bool, string) {
+		reasons := service.Readiness(status())
+		words := service.State(reasons)
+		if len(reasons) > 0 {
+			words += ": " + reasons[0].Text
+		}
+		return service.Serves(reasons), words
+	}
+}
+
+// gatewayState has the start of a gateway over when it listens, for it answers, if only
+// that there is no server.
+func gatewayState(status func() service.GatewayStatus) func() (bool, string) {
+	return func() (bool, string) {
+		s := status()
+		if why := s.Why(); why != "" {
+			return true, "no server to hand out: " + why
+		}
+		return true, fmt.Sprintf("%d of %d servers can be handed out", s.Usable(), len(s.Fleet.Nodes))
 	}
 }
 
@@ -36,14 +60,11 @@ func (n *notifier) run(ctx context.Context) error {
 	defer tick.Stop()
 	ready := false
 	for {
-		reasons := service.Readiness(n.status())
-		state := "WATCHDOG=1\nSTATUS=" + service.State(reasons)
-		if len(reasons) > 0 {
-			state += ": " + reasons[0].Text
-		}
+		begun, words := n.state()
+		state := "WATCHDOG=1\nSTATUS=" + words
 		switch {
 		case ready:
-		case service.Serves(reasons): // in maintenance, too: systemd asks whether the start is over
+		case begun:
 			ready = true
 			state += "\nREADY=1"
 		default:

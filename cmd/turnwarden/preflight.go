@@ -64,7 +64,7 @@ func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_
 		func() error { return s.freePorts(renderedPath(cfg), logger) },
 		func() error { return s.prepareUserDB(ctx, cfg) },
 		func() error { return s.findInterfaces(cfg, logger) },
-		func() error { return s.listenWeb(ctx, f) },
+		func() (err error) { s.web, err = listenWeb(ctx, f); return err },
 		func() (err error) { s.api, err = openAPI(ctx, cfg.API, logger); return err },
 		func() error { return s.listenAdmin(ctx, cfg, logger) },
 		func() error { return s.prepareRegistry(cfg, logger) },
@@ -261,14 +261,15 @@ func trafficConfig(cfg Config) traffic.Config {
 
 // listenWeb binds the address before anything runs, as the other listeners are: a taken
 // port is an error of the start, not of the run.
-func (s *site) listenWeb(ctx context.Context, f flags) (err error) {
+func listenWeb(ctx context.Context, f flags) (net.Listener, error) {
 	if f.webConfigFile != "" {
 		if err := web.Validate(f.webConfigFile); err != nil {
-			return fmt.Errorf("--web.config.file: %w", err)
+			return nil, fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	if s.web, err = new(net.ListenConfig).Listen(ctx, "tcp", f.webListen); err != nil {
-		return fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.webListen)
+	if err != nil {
+		return nil, fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
 	}
-	return nil
+	return l, nil
 }

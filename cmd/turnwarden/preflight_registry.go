@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/turnwarden/turnwarden/service/directory"
 )
@@ -30,28 +31,32 @@ func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
 	return err
 }
 
-// directoryConfig is how ZooKeeper is reached.
-func directoryConfig(cfg Config) (_ directory.Config, err error) {
+// directoryConfig is how a node reaches ZooKeeper.
+func directoryConfig(cfg Config) (directory.Config, error) {
 	r := cfg.Registry
-	d := directory.Config{
-		Servers: r.ZooKeeper, SessionTimeout: r.SessionTimeout, ACL: r.ACL,
-		StateFile: filepath.Join(cfg.Credentials.StateDir, "zookeeper-sessions"),
-	}
-	if r.AuthFile != "" {
-		content, err := os.ReadFile(r.AuthFile)
+	c, err := sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS)
+	c.ACL, c.StateFile = r.ACL, filepath.Join(cfg.Credentials.StateDir, "zookeeper-sessions")
+	return c, err
+}
+
+// sessionConfig reads the files that a session with ZooKeeper needs.
+func sessionConfig(servers []string, timeout time.Duration, authFile string, t TLSConfig) (c directory.Config, err error) {
+	c = directory.Config{Servers: servers, SessionTimeout: timeout, ACL: directory.ACLOpen}
+	if authFile != "" {
+		content, err := os.ReadFile(authFile)
 		if err == nil {
-			d.Auth, err = directory.ParseAuth(content)
+			c.Auth, err = directory.ParseAuth(content)
 		}
 		if err != nil {
-			return d, fmt.Errorf("registry.auth_file %s: %w", r.AuthFile, err)
+			return c, fmt.Errorf("registry.auth_file %s: %w", authFile, err)
 		}
 	}
-	if r.TLS.enabled() {
-		if d.TLS, err = clientTLS(r.TLS); err != nil {
-			return d, fmt.Errorf("registry.tls: %w", err)
+	if t.enabled() {
+		if c.TLS, err = clientTLS(t); err != nil {
+			return c, fmt.Errorf("registry.tls: %w", err)
 		}
 	}
-	return d, nil
+	return c, nil
 }
 
 // advertised is the restAddr of the record.

@@ -108,7 +108,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 
 	stopped := make(chan struct{})
 	defer close(stopped)
-	notify := &notifier{node.Status, part("notify"), cfg.Coturn.DrainTimeout + cfg.Coturn.StopTimeout + 15*time.Second}
+	notify := &notifier{nodeState(node.Status), part("notify"), cfg.Coturn.DrainTimeout + cfg.Coturn.StopTimeout + 15*time.Second}
 	var g run.Group
 	add := func(name string, execute func() error, interrupt func(error)) {
 		g.Add(execute, func(err error) {

@@ -50,36 +50,97 @@ func (p *problems) add(line int, key, found, remedy string) {
 type document struct {
 	problems
 	lines map[string]int
+	other func(path string) string // the command whose key it is instead; "" = nobody's
 }
 
-// LoadConfig reads the file, fills in defaults and checks everything that can be
-// known without looking at the machine. The error names every mistake.
+// LoadConfig reads the file of a node, fills in defaults and checks everything that can
+// be known without looking at the machine. The error names every mistake.
 func LoadConfig(path string) (Config, error) {
 	var c Config
+	err := load(path, reflect.ValueOf(&c).Elem(), keyOf[GatewayFile]("turnwarden gateway"), func(d *document) error {
+		if c.Node == "" && d.lines["node"] == 0 {
+			host, err := os.Hostname()
+			if err != nil {
+				return fmt.Errorf("%s: node: host name unknown (%w); set node", path, err)
+			}
+			c.Node = host
+		}
+		d.check(&c)
+		return nil
+	})
+	return c, err
+}
+
+// LoadGatewayFile reads the file of a gateway likewise.
+func LoadGatewayFile(path string) (GatewayFile, error) {
+	var c GatewayFile
+	err := load(path, reflect.ValueOf(&c).Elem(), keyOf[Config]("turnwarden run"), func(d *document) error {
+		d.checkGateway(&c)
+		return nil
+	})
+	return c, err
+}
+
+// isGatewayFile says whether a file is that of a gateway rather than of a node. One that
+// cannot be read is neither, and the reader of either says why.
+func isGatewayFile(path string) bool {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return c, fmt.Errorf("read configuration: %w; name an existing file with --config.file", err)
+		return false
 	}
-	doc := &document{problems: problems{file: path}, lines: map[string]int{}}
-	setDefaults(reflect.ValueOf(&c).Elem())
 	root, err := parse(data)
-	if err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
+	if err != nil || root == nil || root.Kind != yaml.MappingNode {
+		return false
 	}
-	if root != nil {
-		doc.mapping(root, reflect.ValueOf(&c).Elem(), "")
-	}
-	if c.Node == "" && doc.lines["node"] == 0 {
-		if c.Node, err = os.Hostname(); err != nil {
-			return c, fmt.Errorf("%s: node: host name unknown (%w); set node", path, err)
+	for i := 0; i < len(root.Content); i += 2 {
+		if root.Content[i].Value == "gateway" {
+			return true
 		}
 	}
-	doc.check(&c)
+	return false
+}
+
+// load reads the file into the struct v.
+func load(path string, v reflect.Value, other func(string) string, check func(*document) error) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w; name an existing file with --config.file", err)
+	}
+	doc := &document{problems: problems{file: path}, lines: map[string]int{}, other: other}
+	setDefaults(v)
+	root, err := parse(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if root != nil {
+		doc.mapping(root, v, "")
+	}
+	if err := check(doc); err != nil {
+		return err
+	}
 	if len(doc.list) > 0 {
 		slices.SortStableFunc(doc.list, func(a, b problem) int { return a.line - b.line })
-		return c, &doc.problems
+		return &doc.problems
 	}
-	return c, nil
+	return nil
+}
+
+// keyOf returns what says that a key belongs into the file of another command.
+func keyOf[T any](command string) func(path string) string {
+	return func(path string) string {
+		v := reflect.ValueOf(new(T)).Elem()
+		for key := range strings.SplitSeq(path, ".") {
+			if v.Kind() != reflect.Struct {
+				return ""
+			}
+			f, ok := fieldNamed(v, key)
+			if !ok {
+				return ""
+			}
+			v = f.value
+		}
+		return command
+	}
 }
 
 // parse returns the mapping at the top of the one document, nil for an empty file.
@@ -115,7 +176,11 @@ func (d *document) mapping(n *yaml.Node, v reflect.Value, prefix string) {
 		field, ok := fieldNamed(v, key.Value)
 		switch {
 		case !ok:
-			d.add(key.Line, path, "an unknown key", "the keys "+strings.Join(keys, ", "))
+			found := "an unknown key"
+			if command := d.other(path); command != "" {
+				found = "a key of " + command
+			}
+			d.add(key.Line, path, found, "the keys "+strings.Join(keys, ", "))
 		case d.lines[path] != 0:
 			d.add(key.Line, path, fmt.Sprintf("a second time (first on line %d)", d.lines[path]), "each key once")
 		case field.value.Kind() == reflect.Struct:
@@ -213,6 +278,12 @@ func setDefaults(v reflect.Value) {
 		switch def := f.tag.Get("default"); {
 		case f.value.Kind() == reflect.Struct:
 			setDefaults(f.value)
+			if key, value, ok := strings.Cut(def, "="); ok { // one of its keys has another default here
+				inner, _ := fieldNamed(f.value, key)
+				if err := inner.set(value); err != nil {
+					panic(fmt.Sprintf("default of %s.%s: %v", f.tag.Get("yaml"), key, err))
+				}
+			}
 		case def == "":
 		case f.value.Kind() == reflect.Slice:
 			f.value.Set(reflect.ValueOf([]string{def}))

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/turnwarden/turnwarden/metrics"
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/fleet"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// runGateway is the wiring of a gateway.
+//
+//	signalling server ── GET /turncredential, /v1/pick ──► api ──┐
+//	HAProxy ──────────── agent-check ────────────────────► agent ┤
+//	Prometheus ───────── GET /metrics ───────────────────► web ──┤
+//	                                                             ▼
+//	ZooKeeper ──► fleet.Watcher ──► fleet.Picker ──► service.Gateway ── GET /turncredential ──► nodes
+//
+// The parts first, then the actors in the order in which they stop.
+func runGateway(f flags, logger *slog.Logger, s *signals) error {
+	cfg, err := LoadGatewayFile(f.configFile)
+	if err != nil {
+		return refuse(err)
+	}
+	journal := service.NewJournal(logger.Handler())
+	logger = slog.New(journal)
+	if err := hideMemory(); err != nil {
+		logger.Warn("a core dump could hold passwords", "err", err)
+	}
+	at, err := prepareGateway(context.Background(), cfg, f, logger)
+	if err != nil {
+		return refuse(err)
+	}
+	defer at.close()
+	logger.Info("starting turnwarden gateway", "version", version.Info(), "zookeeper", cfg.Registry.ZooKeeper, "path", cfg.Registry.Path)
+
+	part := func(name string) *slog.Logger { return logger.With("part", name) }
+	counts := metrics.NewGateway()
+	var events *transport.Events
+	at.fleet.Changed = func() { events.Kick() }
+	at.fleet.Logger, at.fleet.Metrics = part("fleet"), counts.Gateway
+	gateway := transport.NewFleet(at.fleet)
+	if err := at.useNodeToken(cfg.Gateway.Node, gateway); err != nil {
+		return refuse(err)
+	}
+	status := func() service.GatewayStatus {
+		s := gateway.Status()
+		s.Journal = journal.Lines()
+		return s
+	}
+	events = transport.NewFleetEvents(status, at.api.subscribers)
+	counts.ObserveGateway(status)
+	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(gateway), counts.Instrument, transport.APIOptions{
+		URIs: true, Access: at.api.access, Fleet: status, Events: events,
+	}))
+	pages, err := transport.NewGatewayWebHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
+	if err != nil {
+		return refuse(err)
+	}
+	webServer := newServer(pages)
+
+	stopped := make(chan struct{})
+	defer close(stopped)
+	notify := &notifier{gatewayState(status), part("notify"), 15 * time.Second}
+	var g run.Group
+	add := func(name string, execute func() error, interrupt func(error)) {
+		g.Add(execute, func(err error) {
+			logger.Debug("stopping", "part", name)
+			interrupt(err)
+		})
+	}
+	addRun := func(name string, r func(context.Context) error) {
+		execute, interrupt := actor(r)
+		add(name, execute, interrupt)
+	}
+	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
+	addRun("notify", notify.run)
+	execute, interrupt := stopper(gateway.Stop)
+	add("unready", execute, interrupt)
+	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api)) // what is under way still needs the fleet
+	if at.agent != nil {
+		agent := transport.NewAgent(status)
+		addRun("agent", func(ctx context.Context) error { return agent.Serve(ctx, at.agent) })
+	}
+	addRun("events", events.Run)
+	addRun("fleet", gateway.Run)
+	if len(at.files) > 0 {
+		addRun("files", func(ctx context.Context) error { return watch(ctx, at.files, part("files"), counts.FileUsable) })
+	}
+	add("web", func() error {
+		systemd := false
+		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
+	}, shutdown(webServer))
+
+	logger.Info("listening", "api", at.api.Addr(), "web", at.web.Addr())
+	if err := g.Run(); err != nil {
+		return err
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// gatewaySite is what was found out and opened before the start.
+type gatewaySite struct {
+	fleet      transport.FleetConfig
+	api        *apiSite
+	web, agent net.Listener // agent is nil without one
+	files      []*watched
+}
+
+func prepareGateway(ctx context.Context, cfg GatewayFile, f flags, logger *slog.Logger) (_ *gatewaySite, err error) {
+	s := &gatewaySite{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	s.fleet = transport.FleetConfig{
+		GatewayConfig: service.GatewayConfig{
+			Fleet: fleet.Config{Path: cfg.Registry.Path}, HedgeAfter: cfg.Gateway.HedgeAfter,
+			Rules: fleet.Rules{
+				Algorithm: fleet.Algorithm(cfg.Gateway.Algorithm), Region: cfg.Gateway.Region, Zone: cfg.Gateway.Zone, ReserveMbps: cfg.Gateway.ReserveMbps,
+			},
+		},
+		Node: transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP},
+	}
+	r := cfg.Registry
+	if s.fleet.Fleet.Directory, err = sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS); err != nil {
+		return nil, err
+	}
+	n := cfg.Gateway.Node
+	if s.fleet.Node.TLS, err = clientTLS(TLSConfig{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
+		return nil, fmt.Errorf("gateway.node: %w", err)
+	}
+	if s.web, err = listenWeb(ctx, f); err != nil {
+		return nil, err
+	}
+	if s.api, err = openAPI(ctx, cfg.API, logger); err != nil {
+		return nil, err
+	}
+	s.files = s.api.files
+	if cfg.Gateway.AgentListen != "" {
+		if s.agent, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Gateway.AgentListen); err != nil {
+			return nil, fmt.Errorf("gateway.agent_listen: %w; stop what holds the port or name another", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *gatewaySite) close() {
+	if s.api != nil {
+		_ = s.api.Close()
+	}
+	for _, l := range []net.Listener{s.web, s.agent} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// useNodeToken reads the file of the token now, and again when it changes.
+func (s *gatewaySite) useNodeToken(cfg NodeAccessConfig, f *transport.Fleet) error {
+	if cfg.TokenFile == "" {
+		return nil
+	}
+	file := &watched{key: "gateway.node.token_file", paths: []string{cfg.TokenFile}, use: func(contents [][]byte) error {
+		token := string(bytes.TrimSpace(contents[0]))
+		if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return errors.New("found no token; accepted: one line with the token that turnwarden token NAME printed")
+		}
+		f.SetNodeToken(service.Secret(token))
+		return nil
+	}}
+	s.files = append(s.files, file)
+	_, err := file.look()
+	return err
+}
