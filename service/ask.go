@@ -103,9 +103,9 @@ func (g *Gateway) fetch(ctx context.Context, name string, r CredentialRequest) (
 		if n == nil {
 			return Credential{}, fmt.Errorf("%s is gone", name)
 		}
-		ok := false
-		switch c, ok = g.kept.get(n, s.Live(now), now); {
+		switch kept, ok := g.kept.get(n, s.Live(now), now); {
 		case ok:
+			c = kept
 		case n.Record.Mode == string(coturn.ModeSecret):
 			c, err = g.call(ctx, n, r)
 		default:

@@ -80,8 +80,16 @@ func nodesOf(s service.GatewayStatus) page.Section {
 			state = page.Cell{Text: state.Text + ", vanished", Tone: page.Warn}
 		}
 		table.Rows = append(table.Rows, []page.Cell{
-			{Text: n.Name}, state, {Text: mbits(r.FreeTraffic)}, {Text: mbits(r.CapacityMbps)}, {Text: strconv.Itoa(r.Allocations)},
-			{Text: r.Region}, {Text: r.Zone}, {Text: strconv.FormatUint(r.Generation, 10)}, ago(s.At, n.Written), {Text: r.Version},
+			{Text: n.Name},
+			state,
+			{Text: mbits(r.FreeTraffic)},
+			{Text: mbits(r.CapacityMbps)},
+			{Text: strconv.Itoa(r.Allocations)},
+			{Text: r.Region},
+			{Text: r.Zone},
+			{Text: strconv.FormatUint(r.Generation, 10)},
+			ago(s.At, n.Written),
+			{Text: r.Version},
 		})
 	}
 	section := page.Section{ID: "nodes", Title: "Nodes", Table: table, Empty: "None is registered.", Wide: true}
