@@ -50,3 +50,6 @@ func (f *File) SetClock(cfg Config, d time.Duration) error {
 	}
 	return f.save(s)
 }
+
+// Lead is how long before its time a rotation begins.
+func Lead(rotateEvery time.Duration) time.Duration { return lead(rotateEvery) }

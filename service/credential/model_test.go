@@ -80,6 +80,11 @@ func schedule(rt *rapid.T) {
 			w.stop()
 			w.start()
 		},
+		"upgrade": whileRunning(func(rt *rapid.T) {
+			if err := w.upgrade(); err != nil && w.running() {
+				rt.Skip(err)
+			}
+		}),
 		"rotate": whileRunning(func(rt *rapid.T) {
 			for range rapid.IntRange(1, 3).Draw(rt, "askers") {
 				w.askRotate()

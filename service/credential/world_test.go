@@ -2,6 +2,7 @@ package credential_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"os"
@@ -52,6 +53,7 @@ type world struct {
 
 	stopRun context.CancelFunc
 	done    <-chan struct{} // closed when Run has returned or the process has died
+	images  []func()        // end what upgrades have left, which stands still
 	alive   context.Context // ended then, too
 
 	mu        sync.Mutex // guards what follows
@@ -107,6 +109,9 @@ func newWorld(t interface{ Fatal(...any) }, lifetime, rotateEvery time.Duration)
 // end stops the process and removes the disk.
 func (w *world) end() {
 	w.stop()
+	for _, end := range w.images {
+		end()
+	}
 	_ = os.RemoveAll(w.dir)
 }
 
@@ -143,6 +148,36 @@ func (w *world) unmount() { _ = os.Remove(w.link) }
 
 // start boots the process and waits until it has nothing to do.
 func (w *world) start() {
+	w.reboot()
+	w.run(nil)
+}
+
+// upgrade has another image of the process go on, unless it dies before, or a step takes
+// too long.
+func (w *world) upgrade() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	rot := w.rotator()
+	if _, err := rot.Pause(ctx); err != nil {
+		return err
+	}
+	data, err := json.Marshal(rot.Save())
+	if err != nil {
+		return err
+	}
+	var saved credential.Saved
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return err
+	}
+	stop, done := w.stopRun, w.done
+	w.images = append(w.images, func() { stop(); <-done })
+	w.mount()
+	w.run(&saved)
+	return nil
+}
+
+// reboot is what a new process means for the promises of the one before.
+func (w *world) reboot() {
 	w.mount()
 	now := time.Now()
 	_, err := w.read()
@@ -164,10 +199,16 @@ func (w *world) start() {
 		}
 	}
 	w.mu.Unlock()
+}
+
+func (w *world) run(saved *credential.Saved) {
 	rot := credential.New(w.cfg, w, w, w.file, w.changed, w.log, credential.Metrics{
 		Rotations: w.rotations, Failures: w.failures, Transitions: w.transitions, TransitionFailures: w.transitionFailures,
 	})
 	rot.WithoutJitter()
+	if saved != nil {
+		rot.Resume(*saved)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	alive, died := context.WithCancel(context.Background())
 	w.mu.Lock()
@@ -263,6 +304,9 @@ func (w *world) setClock(d time.Duration) error {
 	for user, l := range w.lives {
 		if !time.Now().Before(l.ends()) {
 			delete(w.lives, user) // a promise that was kept does not come back
+		}
+		if l.lost && d < 0 {
+			continue // until when it is kept for is not put on record anew
 		}
 		l.wall = l.wall.Add(-d)
 	}

@@ -120,7 +120,7 @@ func (l *link) dial(_, addr string, timeout time.Duration) (net.Conn, error) {
 		}
 		conn = secured
 	}
-	sock := &capConn{Conn: conn}
+	sock := &capConn{Conn: l.identity.conn(conn)}
 	sock.limit.Store(int64(limit))
 	if err := l.use(sock); err != nil {
 		return nil, err

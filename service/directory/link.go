@@ -36,6 +36,7 @@ type link struct {
 	cancel   context.CancelFunc
 	changed  chan struct{}
 	fired    func(path string)
+	identity identity
 
 	mu      sync.Mutex
 	state   linkState
@@ -58,6 +59,7 @@ func openLink(cfg Config, known map[string][]string, fired func(path string), lo
 		cancel:   cancel,
 		changed:  make(chan struct{}, 1),
 		fired:    fired,
+		identity: identity{resume: cfg.resume},
 	}
 	// An error is an empty list or an Init that fails: New and hosts see to both.
 	l.conn, l.closed, _ = zk.Connect(cfg.Servers, cfg.SessionTimeout,

@@ -55,6 +55,9 @@ func (m *memory) has(id int64) bool {
 }
 
 func (m *memory) add(id int64) error {
+	if m.has(id) {
+		return nil // it goes on after an upgrade
+	}
 	m.mu.Lock()
 	m.ids = append(m.ids, id)
 	m.ids = m.ids[max(0, len(m.ids)-remembered):]

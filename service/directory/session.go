@@ -27,6 +27,8 @@ type Config struct {
 	ACL            string      // ACLOpen or ACLDigest; ACLDigest needs Auth
 	TLS            *tls.Config // nil: plain TCP
 	StateFile      string      // remembers our session ids; empty: not beyond this process
+
+	resume *Saved // the session of an earlier image of this process, for the first link
 }
 
 // Metrics are the events of a session.
@@ -108,6 +110,7 @@ func (s *Session) Run(ctx context.Context) error {
 		// A fleet must not storm a ZooKeeper that ends sessions as soon as they stand.
 		again := time.NewTimer(time.Second)
 		l := openLink(s.cfg, s.known, s.fired, s.logger, &s.complain)
+		s.cfg.resume = nil // a second try would find it expired
 		s.hold(ctx, l)
 		s.drop(ctx, l)
 		l.close()

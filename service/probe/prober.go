@@ -60,6 +60,7 @@ type Prober struct {
 	logger *slog.Logger
 	m      Metrics
 	kick   chan struct{}
+	pause  chan chan struct{}
 
 	open func(Listener) asker // the tests of the timing replace it
 
@@ -73,7 +74,7 @@ type Prober struct {
 func New(cfg Config, node Node, logger *slog.Logger, m Metrics) *Prober {
 	return &Prober{
 		cfg: cfg, node: node, logger: logger, m: m,
-		kick: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1), pause: make(chan chan struct{}),
 		open: func(l Listener) asker { return &client{Listener: l} },
 	}
 }
@@ -107,6 +108,12 @@ func (p *Prober) Run(ctx context.Context) error {
 			if p.pid() == p.Last().PID {
 				continue
 			}
+		case resumed := <-p.pause:
+			select {
+			case <-resumed:
+			case <-ctx.Done():
+			}
+			continue
 		case <-timer.C:
 		}
 		begin := time.Now()
@@ -118,6 +125,7 @@ func (p *Prober) Run(ctx context.Context) error {
 				p.set(newResult(target))
 				delay = firstDelay
 			}
+			p.align(target)
 			p.probe(ctx, target)
 			switch last := p.Last(); {
 			case p.pid() != target.PID:

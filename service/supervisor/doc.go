@@ -6,9 +6,9 @@
 // meets a server that does not know the other's allocations (measured with
 // coturn 4.6.1: 44 % of the Allocates went to the wrong one). So the child has
 // one owner, Supervisor.Run; it is reaped before another is started; it dies
-// with us, however we die, and stays through an exec of ours (Thread); what an earlier run left behind is found
-// and ended (Orphans, KillOrphan); and who else holds our ports can be told at
-// any time (Foreign).
+// with us, however we die, and stays through an exec of ours (Thread, Adopt);
+// what an earlier run left behind is found and ended (Orphans, KillOrphan); and
+// who else holds our ports can be told at any time (Foreign).
 //
 //	starting ──► running ──► stopping ──► starting   Restart
 //	   │ fails      │ dies       └──────► stopped    Halt, or the end of Run

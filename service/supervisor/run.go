@@ -10,6 +10,9 @@ import (
 // been reaped. It never gives up: whoever repairs the cause of a crash loop must
 // not also have to find out that nobody was trying any more.
 func (s *Supervisor) Run(ctx context.Context) error {
+	if s.resting {
+		s.rest(ctx, time.Until(s.Child().NextStart))
+	}
 	for ctx.Err() == nil {
 		exit, err := s.once(ctx)
 		if ctx.Err() != nil {
@@ -24,26 +27,13 @@ func (s *Supervisor) Run(ctx context.Context) error {
 // once starts the child and returns when it has been reaped. The error is that
 // of a failed start.
 func (s *Supervisor) once(ctx context.Context) (Exit, error) {
-	s.serve()
-	s.change(func(c *Child) { c.State, c.NextStart, c.HaltCause = Starting, time.Time{}, "" })
-
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	process, err := s.start(ctx)
+	process, err := s.begin(ctx)
 	if err != nil {
 		return Exit{}, err
 	}
-	started := time.Now()
-	s.change(func(c *Child) {
-		c.State, c.PID, c.StartedAt, c.StartError = Running, process.PID(), started, ""
-		if s.reason != "" {
-			c.Restarts++
-		}
-	})
-	if s.reason != "" {
-		s.metrics.Restarts.With("reason", s.reason).Add(1)
-	}
-	s.logger.Info("turnserver started", "pid", process.PID())
+	started := s.Child().StartedAt
 
 	exited := make(chan error, 1)
 	go func() { exited <- process.Wait() }()
@@ -63,6 +53,31 @@ func (s *Supervisor) once(ctx context.Context) (Exit, error) {
 		}
 	})
 	return exit, nil
+}
+
+// begin starts the child, or goes on with the one that an earlier image has started.
+func (s *Supervisor) begin(ctx context.Context) (Process, error) {
+	if s.adopt != nil {
+		return s.goOn(ctx), nil
+	}
+	s.serve()
+	s.change(func(c *Child) { c.State, c.NextStart, c.HaltCause = Starting, time.Time{}, "" })
+	process, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.change(func(c *Child) {
+		c.State, c.PID, c.StartedAt, c.StartError = Running, process.PID(), time.Now(), ""
+		if s.reason != "" {
+			c.Restarts++
+			s.restarts[s.reason]++
+		}
+	})
+	if s.reason != "" {
+		s.metrics.Restarts.With("reason", s.reason).Add(1)
+	}
+	s.logger.Info("turnserver started", "pid", process.PID())
+	return process, nil
 }
 
 // watch returns when the child has been reaped, and why it was stopped if it
@@ -94,17 +109,23 @@ func (s *Supervisor) watch(ctx context.Context, stop context.CancelCauseFunc, ex
 // the next start.
 func (s *Supervisor) settle(exit Exit, startError error) time.Duration {
 	delay, short := s.policy.next(s.short, exit.Ran, rand.Float64())
+	reason := s.reason
 	if startError == nil {
-		s.reason = exit.reason()
-		if s.reason == ReasonRotation || s.reason == ReasonRequested {
-			// Not the child's fault: no delay, and no mark against it. A restart
-			// that the probe asked for does count, for a child that hangs after
-			// every start is no better than one that dies.
-			s.short = min(s.short, short)
-			return 0
-		}
+		reason = exit.reason()
 	}
-	s.short = short
+	// Not the child's fault: no delay, and no mark against it. A restart that the probe
+	// asked for does count, for a child that hangs after every start is no better than
+	// one that dies.
+	innocent := startError == nil && (reason == ReasonRotation || reason == ReasonRequested)
+	if innocent {
+		short = min(s.short, short)
+	}
+	s.mu.Lock()
+	s.short, s.reason = short, reason
+	s.mu.Unlock()
+	if innocent {
+		return 0
+	}
 	next := time.Now().Add(delay)
 	logger := s.logger.With("next_start_in", delay.Round(time.Millisecond))
 	if startError == nil {

@@ -37,14 +37,17 @@ type Supervisor struct {
 	logger  *slog.Logger
 	metrics Metrics
 
-	short  int    // short runs in a row; only Run looks at it, and at reason
-	reason string // why the last run ended, empty before the first has
+	adopt   Starter // goes on with the child of an earlier image; nil once it has
+	resting bool    // Run begins by waiting for the next start
 
 	wake chan struct{} // holds a token when orders has changed
 
-	mu     sync.Mutex
-	orders orders
-	child  Child
+	mu       sync.Mutex
+	orders   orders
+	child    Child
+	short    int            // short runs in a row; only Run changes it, and what follows
+	reason   string         // why the last run ended, empty before the first has
+	restarts map[string]int // by reason
 }
 
 // New returns a supervisor that starts nothing before Run. Every change of
@@ -61,6 +64,8 @@ func New(start Starter, policy Policy, notify func(Child), logger *slog.Logger, 
 		metrics: m,
 		wake:    make(chan struct{}, 1),
 		child:   Child{State: Stopped},
+
+		restarts: map[string]int{},
 	}
 }
 

@@ -75,6 +75,13 @@ var crashed = &supervisor.ExitError{Code: 255}
 // run starts a supervisor with the contract's policy, in a bubble.
 func run(t *testing.T, first child) *bench {
 	t.Helper()
+	b := newBench(t, first)
+	b.run(t)
+	return b
+}
+
+func newBench(t *testing.T, first child) *bench {
+	t.Helper()
 	b := &bench{next: first, counts: counts{of: map[string]float64{}}, done: make(chan error, 1)}
 	began := time.Now()
 	start := func(ctx context.Context) (supervisor.Process, error) {
@@ -95,11 +102,15 @@ func run(t *testing.T, first child) *bench {
 	notify := func(c supervisor.Child) { b.states = append(b.states, string(c.State)) }
 	policy := supervisor.Policy{Delay: 3 * time.Second, Max: time.Minute, StableAfter: time.Minute}
 	b.Supervisor = supervisor.New(start, policy, notify, slog.New(slog.DiscardHandler), supervisor.Metrics{Restarts: b.counts})
+	return b
+}
+
+func (b *bench) run(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	b.cancel = cancel
 	go func() { b.done <- b.Run(ctx) }()
 	synctest.Wait()
-	return b
 }
 
 // pass lets fake time go by and waits for what it sets off.

@@ -45,9 +45,9 @@ type Meter struct {
 	notify func()
 	logger *slog.Logger
 
-	prev    Reading // prev and failing are used by Run alone
-	failing bool
+	failing bool // used by Run alone
 	mu      sync.Mutex
+	prev    Reading // written by Run alone
 	current Sample
 }
 
@@ -67,11 +67,17 @@ func (m *Meter) Last() Sample {
 }
 
 // Run reads at once, a second time soon after, since two readings are needed
-// before the node can be listed, and then at every interval.
+// before the node can be listed, and then at every interval. With a reading of an
+// earlier image it goes on where that would have.
 func (m *Meter) Run(ctx context.Context) error {
-	ticker := time.NewTicker(min(time.Second, m.cfg.Interval))
+	first := min(time.Second, m.cfg.Interval)
+	if m.prev.At.IsZero() {
+		m.read()
+	} else {
+		first = min(max(time.Until(m.prev.At.Add(m.cfg.Interval)), time.Millisecond), m.cfg.Interval)
+	}
+	ticker := time.NewTicker(first)
 	defer ticker.Stop()
-	m.read()
 	for warming := true; ; warming = false {
 		select {
 		case <-ctx.Done():
@@ -109,7 +115,9 @@ func (m *Meter) next(s Sample) (Sample, error) {
 		return s, err
 	}
 	prev := m.prev
+	m.mu.Lock()
 	m.prev = r
+	m.mu.Unlock()
 	if prev.At.IsZero() {
 		s.Devices = totals(r)
 		return s, nil

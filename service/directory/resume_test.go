@@ -1,0 +1,139 @@
+package directory_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-kit/kit/metrics/discard"
+	"github.com/go-zookeeper/zk"
+
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/realtest"
+)
+
+// put waits until the session has written the node.
+func put(t *testing.T, n *directory.Node, data string) {
+	t.Helper()
+	realtest.Eventually(t, 20*time.Second, func() error { return n.Put([]byte(data)) })
+}
+
+// next is the session of the next image of a process, as it gets it.
+func next(t *testing.T, cfg directory.Config, before *directory.Saved) *directory.Session {
+	t.Helper()
+	data, err := json.Marshal(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saved *directory.Saved
+	if err := json.Unmarshal(data, &saved); err != nil || saved == nil || saved.ID == 0 || len(saved.Password) != 16 {
+		t.Fatalf("saved as %s, %v", data, err)
+	}
+	s := directory.New(cfg, slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
+	s.Resume(saved)
+	return s
+}
+
+// start runs the session until the function that it returns is called.
+func start(t *testing.T, s *directory.Session) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+	}
+}
+
+// A session goes from one image of the process to the next and the one after: the node
+// stays the same one, its watchers hear of its data alone, and credentials count.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	cfg := directory.Config{
+		Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLDigest, Auth: "turn:secret",
+		StateFile: filepath.Join(t.TempDir(), "sessions"),
+	}
+	s := run(t, cfg)
+	put(t, s.Node("/turn/servers/a", never), "1")
+	c := z.Client(t)
+	_, first, err := c.Exists("/turn/servers/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		_, _, heard, err := c.GetW("/turn/servers/a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved := s.Save()
+		s.Vanish()
+		s = next(t, cfg, saved)
+		if end := start(t, s); i < 2 {
+			defer end()
+		} else {
+			t.Cleanup(end)
+		}
+		put(t, s.Node("/turn/servers/a", never), fmt.Sprint(i))
+		if e := <-heard; e.Type != zk.EventNodeDataChanged {
+			t.Errorf("a watcher heard %v, want only that the data has changed", e.Type)
+		}
+		_, stat, err := c.Exists("/turn/servers/a")
+		if err != nil || stat.Czxid != first.Czxid || stat.EphemeralOwner != first.EphemeralOwner || stat.Version != first.Version+int32(i)+1 {
+			t.Errorf("image %d: the node is %+v (%v), was %+v", i, stat, err, first)
+		}
+	}
+}
+
+// The library goes on with the session by itself when the connection is lost later.
+func TestResumeReconnects(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLOpen}
+	first := run(t, cfg)
+	put(t, first.Node("/turn/servers/a", never), "1")
+	saved := first.Save()
+	first.Vanish()
+	second := next(t, cfg, saved)
+	t.Cleanup(start(t, second))
+	node := second.Node("/turn/servers/a", never)
+	put(t, node, "2")
+	z.Restart()
+	put(t, node, "3")
+	if after := second.Save(); after.ID != saved.ID {
+		t.Errorf("session %x, was %x", after.ID, saved.ID)
+	}
+}
+
+// Nobody waits for a session that is over.
+func TestResumeExpired(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 2 * time.Second, ACL: directory.ACLOpen}
+	first := run(t, cfg)
+	put(t, first.Node("/turn/servers/a", never), "1")
+	saved := first.Save()
+	first.Vanish()
+	c := z.Client(t)
+	realtest.Eventually(t, 20*time.Second, func() error {
+		found, _, err := c.Exists("/turn/servers/a")
+		if found {
+			err = errors.New("the session still lives")
+		}
+		return err
+	})
+	second := next(t, cfg, saved)
+	t.Cleanup(start(t, second))
+	put(t, second.Node("/turn/servers/a", never), "2")
+	if now := second.Save(); now.ID == saved.ID {
+		t.Errorf("session %x has expired and is still used", now.ID)
+	}
+}
