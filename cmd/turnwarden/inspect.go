@@ -36,9 +36,11 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 	quiet := slog.New(slog.DiscardHandler)
 	s := &site{}
 	p.Turnadmin, p.SQLite = text(coturn.CheckTurnadmin(cfg.Coturn.Turnadmin)), text(coturn.CheckSQLite())
-	if s.version, err = coturn.DetectVersion(ctx, cfg.Coturn.Turnserver); err != nil {
+	build, err := coturn.Detect(ctx, cfg.Coturn.Turnserver)
+	if err != nil {
 		p.Turnserver = err.Error()
 	}
+	s.version = build.Version
 	p.Version = [3]int{s.version.Major, s.version.Minor, s.version.Patch}
 	p.Standalone = len(cfg.Registry.ZooKeeper) == 0
 	p.APIExposed = exposed(cfg.API)
@@ -61,7 +63,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 		p.Conf.Errors = oneLine(err)
 		return p
 	}
-	p.Conf.Warnings = append(s.conf.Warnings, s.conf.Check(s.version)...)
+	p.Conf.Warnings = append(s.conf.Warnings, s.conf.Check(build)...)
 	p.RelayIPs = s.conf.RelayIPs
 	if len(p.RelayIPs) == 0 {
 		p.RelayIPs = s.conf.ListeningIPs

@@ -97,13 +97,15 @@ func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) 
 			return fmt.Errorf("coturn.turnserver: %w", err)
 		}
 	}
-	if s.version, err = coturn.DetectVersion(ctx, s.turnserver); err != nil {
+	build, err := coturn.Detect(ctx, s.turnserver)
+	if err != nil {
 		return err
 	}
+	s.version = build.Version
 	if s.conf, err = readConf(cfg); err != nil {
 		return err
 	}
-	for _, w := range append(s.conf.Warnings, s.conf.Check(s.version)...) {
+	for _, w := range append(s.conf.Warnings, s.conf.Check(build)...) {
 		logger.Warn("turnserver.conf", "warning", w)
 	}
 	return nil

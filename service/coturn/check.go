@@ -74,12 +74,14 @@ func (r *confReader) checkLimits() {
 	}
 }
 
-// Check names the lines that the installed version of coturn ignores, one
-// warning each.
-func (c *Conf) Check(v Version) []string {
+// Check names the lines that the installed coturn ignores, one warning each.
+func (c *Conf) Check(b Build) []string {
 	var warnings []string
+	v := b.Version
 	for _, l := range c.lines {
 		switch o := confOptions[l.name]; {
+		case l.name == "prometheus" && !b.Prometheus:
+			warnings = append(warnings, fmt.Sprintf("%s:%d: prometheus: this build of coturn %v has no Prometheus endpoint and ignores the line; turnwarden exports its own metrics", c.Path, l.number, v))
 		case v.Before(o.since):
 			warnings = append(warnings, fmt.Sprintf("%s:%d: %s: coturn %v does not know this option yet and ignores the line; remove it", c.Path, l.number, l.name, v))
 		case o.until != Version{} && !v.Before(o.until):

@@ -82,20 +82,20 @@ func TestReadConfRefuses(t *testing.T) {
 }
 
 func TestConfCheck(t *testing.T) {
-	const text = userConf + "no-tlsv1\nprod\nrfc5780\ndtls\ncli\nverbose\nno-loopback-peers"
+	const text = userConf + "no-tlsv1\nprod\nrfc5780\ndtls\ncli\nverbose\nno-loopback-peers\nprometheus"
 	tests := map[string]struct {
-		version coturn.Version
-		want    []string
+		build coturn.Build
+		want  []string
 	}{
-		"4.5.1": {coturn.Version{Major: 4, Minor: 5, Patch: 1}, []string{":5: rfc5780: coturn 4.5.1 does not know this option yet", ":6: dtls: coturn 4.5.1 does not know"}},
-		"4.6.1": {coturn.Version{Major: 4, Minor: 6, Patch: 1}, []string{":5: rfc5780: ", ":6: dtls: ", ":9: no-loopback-peers: coturn 4.6.1 no longer knows this option"}},
-		"4.7.0": {coturn.Version{Major: 4, Minor: 7, Patch: 0}, []string{":3: no-tlsv1: ", ":4: prod: ", ":6: dtls: ", ":9: no-loopback-peers: "}},
+		"4.5.1": {coturn.Build{coturn.Version{Major: 4, Minor: 5, Patch: 1}, true}, []string{":5: rfc5780: coturn 4.5.1 does not know this option yet", ":6: dtls: coturn 4.5.1 does not know"}},
+		"4.6.1": {coturn.Build{coturn.Version{Major: 4, Minor: 6, Patch: 1}, false}, []string{":5: rfc5780: ", ":6: dtls: ", ":9: no-loopback-peers: coturn 4.6.1 no longer knows this option", ":10: prometheus: this build of coturn 4.6.1 has no Prometheus endpoint"}},
+		"4.7.0": {coturn.Build{coturn.Version{Major: 4, Minor: 7, Patch: 0}, true}, []string{":3: no-tlsv1: ", ":4: prod: ", ":6: dtls: ", ":9: no-loopback-peers: "}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := readConf(t, text, coturn.ModeUser)
 			var got []string
-			for i, w := range c.Check(tt.version) {
+			for i, w := range c.Check(tt.build) {
 				w = strings.TrimPrefix(w, c.Path)
 				if i < len(tt.want) && strings.HasPrefix(w, tt.want[i]) {
 					w = tt.want[i]

@@ -231,8 +231,6 @@ func (r *confReader) collect(l confLine) {
 		}
 	case "redis-statsdb":
 		r.warn(l, "coturn logs this line at its start, with the password in it (4.6.1)")
-	case "prometheus":
-		r.warn(l, "Debian's build of coturn has no Prometheus endpoint and ignores the line; turnwarden exports its own metrics")
 	}
 }
 

@@ -104,7 +104,6 @@ func TestReadConfWarns(t *testing.T) {
 		"statsdb":     {"redis-statsdb=password=hunter2", ":1: redis-statsdb: coturn logs this line"},
 		"relative":    {"cert=cert.pem", `:1: cert: "cert.pem" is not an absolute path`},
 		"mutual TLS":  {"CA-file=/ca.pem", ":1: CA-file: coturn asks each TLS client for a certificate"},
-		"prometheus":  {"prometheus", ":1: prometheus: Debian's build"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -35,6 +35,24 @@ func (v Version) HasCLIFlag() bool { return !v.Before(Version{4, 10, 0}) }
 // CanDrain reports whether SIGUSR1 drains the server. It kills earlier ones.
 func (v Version) CanDrain() bool { return !v.Before(Version{4, 6, 3}) }
 
+// Build is what the installed coturn is, and can do. What depends on the release is
+// decided by Version; what depends on how it was built, it is asked for.
+type Build struct {
+	Version    Version
+	Prometheus bool // it has its own endpoint; Debian's 4.6.1 does not
+}
+
+// Detect asks the turnserver program what it is.
+func Detect(ctx context.Context, turnserver string) (Build, error) {
+	v, err := DetectVersion(ctx, turnserver)
+	if err != nil {
+		return Build{}, err
+	}
+	// It reports options that it does not know, and then answers all the same or not.
+	out, err := ask(ctx, turnserver, "--prometheus", "--version")
+	return Build{Version: v, Prometheus: err == nil && versionLine.Match(out) && !unknownLine.Match(out)}, nil
+}
+
 // versionTimeout bounds `turnserver --version`, which takes some 10 ms.
 const versionTimeout = 10 * time.Second
 
@@ -42,6 +60,7 @@ var (
 	// versionLine matches what --version prints. The last match counts: coturn
 	// 4.6.2 logs before it answers.
 	versionLine = regexp.MustCompile(`(?m)^(\d+)\.(\d+)(?:\.(\d+))?\b`)
+	unknownLine = regexp.MustCompile(`\b(?:unrecognized|unknown|ambiguous)\b`) // glibc's words, and musl's
 	openedLine  = regexp.MustCompile(`(?m)log file opened: (\S+)\s*$`)
 )
 
@@ -60,31 +79,14 @@ func DetectVersion(ctx context.Context, turnserver string) (Version, error) {
 	if err := CheckName(turnserver); err != nil {
 		return Version{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
-	defer cancel()
-	// turnserver opens a log file in the first directory it can write, and its
-	// own working directory is one of those it tries.
-	dir, err := os.MkdirTemp("", "turnwarden-version-")
-	if err != nil {
-		return Version{}, fmt.Errorf("make directory for turnserver: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-
-	cmd := exec.CommandContext(ctx, turnserver, "--version")
-	cmd.Dir = dir
-	cmd.Env = []string{}
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if cmd.Process != nil {
-		removeLogs(out, cmd.Process.Pid)
-	}
+	out, err := ask(ctx, turnserver, "--version")
 	switch {
 	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
 		return Version{}, fmt.Errorf("%s: no such program; install coturn (apt-get install coturn) or set coturn.turnserver to its path", turnserver)
 	case errors.Is(err, fs.ErrPermission):
 		return Version{}, fmt.Errorf("%s: not a program that uid %d may execute; set coturn.turnserver to coturn's turnserver", turnserver, os.Geteuid())
-	case ctx.Err() != nil:
-		return Version{}, fmt.Errorf("%s: no answer to --version: %w; set coturn.turnserver to coturn's turnserver", turnserver, context.Cause(ctx))
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return Version{}, fmt.Errorf("%s: no answer to --version: %w; set coturn.turnserver to coturn's turnserver", turnserver, err)
 	}
 	found := versionLine.FindAllSubmatch(out, -1)
 	if err != nil || len(found) == 0 {
@@ -92,6 +94,30 @@ func DetectVersion(ctx context.Context, turnserver string) (Version, error) {
 	}
 	last := found[len(found)-1]
 	return Version{versionNumber(last[1]), versionNumber(last[2]), versionNumber(last[3])}, nil
+}
+
+// ask runs turnserver, for nothing but what it prints.
+func ask(ctx context.Context, turnserver string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	// turnserver opens a log file in the first directory it can write, and its
+	// own working directory is one of those it tries.
+	cmd := exec.CommandContext(ctx, turnserver, args...)
+	cmd.Dir = "/"
+	if dir, err := os.MkdirTemp("", "turnwarden-version-"); err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		cmd.Dir = dir
+	}
+	cmd.Env = []string{}
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if cmd.Process != nil {
+		removeLogs(out, cmd.Process.Pid)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return out, err
 }
 
 func outcome(err error) string {

@@ -108,3 +108,33 @@ func fakeTurnserver(t *testing.T, body string) string {
 	}
 	return path
 }
+
+// What a build can do it is asked, because the release does not tell: until 4.14 the
+// Prometheus endpoint was compiled in or not.
+func TestDetectPrometheus(t *testing.T) {
+	const unknown = `[ "$1" = --version ] || echo "turnserver: unrecognized option '$1'" >&2`
+	tests := map[string]struct {
+		script string
+		want   bool
+	}{
+		"Debian's 4.6.1":         {unknown + "\necho 4.6.1", false},
+		"one that refuses":       {`[ "$1" = --version ] || { ` + unknown + "; exit 255; }\necho 4.6.2", false},
+		"musl's words":           {`[ "$1" = --version ] || echo "turnserver: unrecognized option: prometheus" >&2` + "\necho 4.6.2", false},
+		"upstream's 4.6.2":       {"echo '0: (1): INFO: System cpu num is 2'\necho 4.6.2", true},
+		"upstream's 4.17.1":      {"echo 4.17.1", true},
+		"one that starts to run": {`[ "$1" = --version ] || { echo "2026-11-22T16:05:26.533+0000 INFO Listener address to use: 127.0.0.1"; exit 0; }` + "\necho 4.17.1", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := coturn.Detect(t.Context(), fakeTurnserver(t, tt.script))
+			if err != nil || got.Prometheus != tt.want {
+				t.Errorf("got %+v, %v, want Prometheus %t", got, err, tt.want)
+			}
+		})
+	}
+	realtest.Require(t, "turnserver")
+	got, err := coturn.Detect(t.Context(), "turnserver")
+	if known := got.Version == (coturn.Version{Major: 4, Minor: 6, Patch: 1}); err != nil || known && got.Prometheus {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
