@@ -36,15 +36,25 @@ func NewCLI(child func() Runtime, listening int) *CLI {
 
 // List returns the allocations of a user, or all of them for "". A 5-tuple that
 // has only authenticated so far is not among them, and can still allocate for
-// 60 s. A list that coturn has cut short is an error.
+// 60 s. A list that stays cut short is an error.
 func (c *CLI) List(ctx context.Context, username string) ([]Session, error) {
 	if strings.HasPrefix(username, "*") || strings.ContainsFunc(username, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("list sessions: username refused: printable ASCII is accepted, without blanks and not starting with *")
 	}
 	var list sessionList
 	err := c.converse(ctx, func(s *cliSession) error {
-		list = sessionList{now: time.Now()}
-		return s.run("ps "+username, list.add)
+		for range 2 {
+			list = sessionList{now: time.Now()}
+			if err := s.run("ps "+username, list.add); err != nil || !list.cut() {
+				return err
+			}
+			// Somebody has lowered what we start it with: coturn has no second page.
+			err := s.run(fmt.Sprintf("cc cli-max-output-sessions %d", cliMaxSessions), func(string) error { return nil })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err == nil {
 		err = list.complete(username)

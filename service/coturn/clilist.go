@@ -75,6 +75,12 @@ func (s *Session) add(text string, now time.Time) {
 	}
 }
 
+// cut says that coturn counted more sessions than it printed.
+func (l *sessionList) cut() bool {
+	total, err := strconv.Atoi(l.total)
+	return err == nil && total > len(l.sessions)
+}
+
 // complete reports an error unless these are all sessions of the user: beyond
 // cli-max-output-sessions coturn goes on counting, and prints no more of them.
 func (l *sessionList) complete(username string) error {
