@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,22 +29,7 @@ func TestRealInterface(t *testing.T) {
 		rerunInNamespace(t)
 		return
 	}
-	for _, args := range [][]string{
-		{"link", "add", "tw0", "type", "veth", "peer", "name", "tw1"},
-		{"link", "set", "tw0", "addrgenmode", "none", "mtu", "9000", "up"},
-		{"link", "set", "tw1", "addrgenmode", "none", "mtu", "9000", "up"},
-	} {
-		if out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %v: %v: %s", args, err, out)
-		}
-	}
-	// The kernel lets packets through a while after it called the link up.
-	realtest.Eventually(t, 10*time.Second, func() error {
-		if sendFrames(t, "tw0", 1) == 0 {
-			return errors.New("tw0 drops what it is given")
-		}
-		return nil
-	})
+	linkUp(t)
 	src, err := traffic.NewProcfs("/proc", "/sys", []string{"tw0", "tw1"})
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +67,76 @@ func TestRealInterface(t *testing.T) {
 			t.Errorf("measured %.0f bytes %s, %d were sent", measured, direction, sent)
 		}
 	}
+}
+
+// TestKnownGenerator measures a steady load at the default interval: each rate is what
+// the generator has sent between the two readings, within 2 %.
+func TestKnownGenerator(t *testing.T) {
+	if os.Getenv(inNamespace) == "" {
+		t.Parallel()
+		rerunInNamespace(t)
+		return
+	}
+	linkUp(t)
+	src, err := traffic.NewProcfs("/proc", "/sys", []string{"tw0", "tw1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type moment struct {
+		at   time.Time
+		sent int64
+	}
+	var sent atomic.Int64
+	moments := make(chan moment, 100)
+	var m *traffic.Meter
+	cfg := traffic.Config{Interval: 10 * time.Second, Direction: traffic.DirectionBoth, CapacityMbps: 1000}
+	m = traffic.NewMeter(src, cfg, func() { moments <- moment{time.Now(), sent.Load()} }, slog.New(slog.DiscardHandler))
+	go func() { _ = m.Run(t.Context()) }()
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	var before moment
+	// The second reading comes a second after the first, and then every ten seconds.
+	for reading := 0; reading < 5; {
+		var after moment
+		select {
+		case <-pace.C:
+			sent.Add(int64(sendFrames(t, "tw0", 10)))
+			continue
+		case after = <-moments:
+		}
+		if reading++; reading > 3 {
+			s, elapsed := m.Last(), after.at.Sub(before.at).Seconds()
+			want := float64(after.sent-before.sent) / elapsed
+			t.Logf("%.1f s: %.0f bytes a second sent, %.0f measured out, %.0f in", elapsed, want, s.Devices[0].TxBytesPerSecond, s.Devices[1].RxBytesPerSecond)
+			for direction, got := range map[string]float64{"out": s.Devices[0].TxBytesPerSecond, "in": s.Devices[1].RxBytesPerSecond} {
+				if math.Abs(got-want) > 0.02*want {
+					t.Errorf("%s: measured %.0f bytes a second, %.0f were sent", direction, got, want)
+				}
+			}
+		}
+		before = after
+	}
+}
+
+// linkUp makes the pair tw0 and tw1 and waits until it carries frames.
+func linkUp(t *testing.T) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"link", "add", "tw0", "type", "veth", "peer", "name", "tw1"},
+		{"link", "set", "tw0", "addrgenmode", "none", "mtu", "9000", "up"},
+		{"link", "set", "tw1", "addrgenmode", "none", "mtu", "9000", "up"},
+	} {
+		if out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	// The kernel lets packets through a while after it called the link up.
+	realtest.Eventually(t, 10*time.Second, func() error {
+		if sendFrames(t, "tw0", 1) == 0 {
+			return errors.New("tw0 drops what it is given")
+		}
+		return nil
+	})
 }
 
 func rerunInNamespace(t *testing.T) {
