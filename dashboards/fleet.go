@@ -76,6 +76,18 @@ func fleet() dashboard {
 					"excludeByName": map[string]bool{"Time": true},
 					"renameByName":  map[string]string{"Value": "Nodes"},
 				}), wide(12, 8)),
+			table("Versions of coturn", "Versions of coturn in the fleet. Where they differ, so does what a drain can do.", count,
+				query(`count by (version) (turnwarden_child_info{$node})`, ""),
+				transform("organize", map[string]any{
+					"excludeByName": map[string]bool{"Time": true},
+					"renameByName":  map[string]string{"Value": "Nodes"},
+				}), wide(12, 8)),
+			table("Places", "Where the nodes are, as their configuration says.", count,
+				query(`count by (region, zone) (turnwarden_node_info{$node})`, ""),
+				transform("organize", map[string]any{
+					"excludeByName": map[string]bool{"Time": true},
+					"renameByName":  map[string]string{"Value": "Nodes"},
+				}), wide(12, 8)),
 		}},
 	)
 }

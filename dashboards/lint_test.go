@@ -191,7 +191,7 @@ func lintLayout(t *testing.T, d dashboard) {
 var (
 	// A metric, recorded or not, and what surrounds it.
 	metricUse = regexp.MustCompile(`(\w+\()?\b((?:\w+:)?(?:turnwarden|process|promhttp)_\w+(?::\w+)?|up|ALERTS)\b(\{[^}]*\})?`)
-	counter   = regexp.MustCompile(`_(total|bucket)$|_duration_seconds_count$`)
+	counter   = regexp.MustCompile(`_(total|bucket)$|_(duration_seconds|relayed_bytes)_count$`)
 	perTime   = []string{"rate(", "increase("}
 	perNode   = regexp.MustCompile(`^\{job=~"\$job",instance=~"\$instance"[,}]`)
 	perFleet  = regexp.MustCompile(`^\{job=~"\$job"[,}]`)

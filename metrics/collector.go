@@ -1,13 +1,11 @@
 package metrics
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -31,6 +29,9 @@ var (
 	childUp    = desc("child_up", "Whether the supervised TURN server process is running.")
 	childState = desc("child_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
 
+	childInfo = desc("child_info", "Version of the installed coturn; the value is 1.", "version")
+	nodeInfo  = desc("node_info", "Where the node is and what runs on it; the value is 1. No series of a node has these labels itself.", "node", "region", "zone", "version")
+
 	probeSuccess  = desc("probe_success", "Whether the last TURN probe succeeded.", "transport")
 	probeStage    = desc("probe_stage_success", "Whether this stage of the last TURN probe succeeded. Stages that were not reached, or that the configuration does not allow, have no series.", "transport", "stage")
 	probeFailures = desc("probe_consecutive_failures", "Probes that failed in a row, up to now, over the transport that decides whether the node serves.")
@@ -46,6 +47,7 @@ var (
 	transmitRate  = desc("network_transmit_bytes_per_second", "Transmit throughput that the last registration was computed from.", "device")
 	capacity      = desc("network_capacity_bytes_per_second", "Capacity of the network device in each direction: the link speed, 0 where it reports none.", "device")
 	nodeCapacity  = desc("capacity_bytes_per_second", "Capacity of the node in each direction: the configured limit, or else the sum of the link speeds.")
+	interval      = desc("traffic_interval_seconds", "Configured time between readings of the network counters, and between writes of the record.")
 	headroom      = desc("headroom_bytes_per_second", "Capacity that is not in use, in the direction that the configuration names.")
 
 	rotated    = desc("credential_last_rotation_timestamp_seconds", "Unix time of the last successful credential rotation.")
@@ -55,15 +57,6 @@ var (
 	valid      = desc("credential_valid", "Whether there is a verified credential to hand out.")
 	generation = desc("credential_generations", "Generations on record, by state.", "state")
 	pending    = desc("credential_deletes_pending", "Users that should be gone from the userdb and are not yet.")
-
-	allocations  = desc("allocations", "Open TURN allocations, counted from the log of the TURN server.")
-	created      = desc("allocations_created_total", "TURN allocations made, counted from the log of the TURN server.")
-	refusals     = desc("refusals_total", "Requests that the TURN server answered with an error, by STUN error code; the challenge that every client gets first is not counted.", "code")
-	authFailures = desc("auth_failures_total", "Logins that failed, by cause. unknown_user also stands for a userdb that cannot be read.", "cause")
-	relayIn      = desc("relay_receive_bytes_total", "Payload received from peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
-	relayOut     = desc("relay_transmit_bytes_total", "Payload sent to peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
-	logLines     = desc("child_log_lines_total", "Lines that the TURN server wrote to its log.")
-	suppressed   = desc("child_log_lines_suppressed_total", "Lines of the TURN server that were counted but not logged, to keep a storm of them out of the log.")
 )
 
 // Describe names nothing, so that the registry does not insist on series that
@@ -77,6 +70,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	e.bool(ready, service.Ready(reasons))
 	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance, service.StateForeignServer)
 	e.bool(draining, s.Draining)
+	e.gauge(nodeInfo, 1, s.Node, s.Region, s.Zone, s.Version)
 	e.child(s)
 	e.probe(s)
 	e.network(s)
@@ -125,7 +119,9 @@ func (e emitter) child(s service.Status) {
 	e.bool(childUp, s.Child.State == supervisor.Running)
 	e.stateset(childState, string(s.Child.State), string(supervisor.Starting), string(supervisor.Running),
 		string(supervisor.Backoff), string(supervisor.Stopping), string(supervisor.Stopped))
+	e.gauge(childInfo, 1, s.Coturn)
 	e.process(s.Child.PID, s.Child.StartedAt)
+	e.sockets(s)
 }
 
 func (e emitter) probe(s service.Status) {
@@ -164,6 +160,7 @@ func (e emitter) network(s service.Status) {
 	}
 	e.gauge(nodeCapacity, s.Traffic.CapacityBytesPerSecond)
 	e.gauge(headroom, s.Traffic.FreeMbps*1e6/8)
+	e.gauge(interval, s.Traffic.Interval.Seconds())
 }
 
 func (e emitter) credential(s service.Status) {
@@ -182,27 +179,4 @@ func (e emitter) credential(s service.Status) {
 		e.gauge(generation, float64(count[state]), string(state))
 	}
 	e.gauge(pending, float64(s.Credential.DeletesPending))
-}
-
-func (e emitter) sessions(s service.Status) {
-	e.gauge(allocations, float64(s.Sessions.Open))
-	e.counter(created, s.Sessions.Created)
-	for code, n := range s.Sessions.Refused {
-		label := "other"
-		if code != 0 {
-			label = strconv.Itoa(code)
-		}
-		e.counter(refusals, n, label)
-	}
-	e.counter(authFailures, s.Sessions.Lines[coturn.KindUnknownUser], "unknown_user")
-	e.counter(authFailures, s.Sessions.Lines[coturn.KindWrongPassword], "wrong_password")
-	e.counter(authFailures, s.Sessions.Lines[coturn.KindWrongUsername], "wrong_username")
-	e.counter(relayIn, s.Sessions.Peer.ReceivedBytes)
-	e.counter(relayOut, s.Sessions.Peer.SentBytes)
-	var lines uint64
-	for _, n := range s.Sessions.Lines {
-		lines += n
-	}
-	e.counter(logLines, lines)
-	e.counter(suppressed, s.Sessions.Suppressed)
 }

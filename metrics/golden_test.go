@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite "+golden)
 
 var (
 	runtimeFamilies = regexp.MustCompile(`(?m)^(# (HELP|TYPE) )?go_.*\n`)
-	processValues   = regexp.MustCompile(`(?m)^((turnwarden_child_)?process_\S+) .*$`)
+	processValues   = regexp.MustCompile(`(?m)^((turnwarden_child_)?process_\S+|turnwarden_allocation_duration_seconds_sum) .*$`)
 	buildLabels     = regexp.MustCompile(`(?m)^turnwarden_build_info{.*$`)
 	labelValue      = regexp.MustCompile(`="[^"]*"`)
 )

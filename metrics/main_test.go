@@ -57,13 +57,16 @@ func serving() service.Status {
 		"1: : session 000000000000000002: new, realm=<example.org>, username=<alice>, lifetime=600",
 		"2: : session 000000000000000001: peer usage: realm=<example.org>, username=<alice>, rp=61, rb=6420, sp=41, sb=4124",
 		"3: : session 000000000000000003: realm <example.org> user <bob>: incoming packet message processed, error 486: Allocation Quota Reached",
-		"4: : check_stun_auth: Cannot find credentials of user <eve>",
+		"4: : ERROR: check_stun_auth: Cannot find credentials of user <eve>",
+		"4: : session 000000000000000004: realm <example.org> user <eve>: incoming packet message processed, error 401: Unauthorized",
+		"4: : session 000000000000000002: delete: realm=<example.org>, username=<alice>",
 		"5: : a line of no known kind",
 	} {
 		log.Stdout([]byte(line))
 	}
 	return service.Status{
-		At: at, Node: "turn-1", RotateEvery: 12 * time.Hour,
+		At: at, Node: "turn-1", Region: "eu", Zone: "eu-1", Version: "0.1.0", Coturn: "4.6.1", RotateEvery: 12 * time.Hour,
+		Sockets: supervisor.SocketSample{At: at, RelayPorts: 1, Drops: 2}, RelayPorts: 16384,
 		Child: supervisor.Child{State: supervisor.Running, PID: os.Getpid(), StartedAt: at.Add(-time.Hour), Restarts: 2},
 		Probe: probe.Result{
 			PID: os.Getpid(), At: at, Serving: true, Served: true, Authenticated: true,

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/procfs"
+
+	"github.com/turnwarden/turnwarden/service"
 )
 
 var (
@@ -14,6 +16,9 @@ var (
 	processStart   = desc("child_process_start_time_seconds", "Unix time at which the TURN server was started.")
 	processThreads = desc("child_process_threads", "Number of operating system threads of the TURN server.")
 	processFDs     = desc("child_process_open_fds", "File descriptors that the TURN server has open.")
+	relayPorts     = desc("relay_ports", "Relay ports that the TURN server has taken, at the last reading of its sockets. The probe has one now and then.")
+	relayLimit     = desc("relay_ports_limit", "Relay ports that turnserver.conf gives.")
+	bufferErrors   = desc("child_udp_receive_buffer_errors_total", "Datagrams that the kernel dropped because a socket of the TURN server had no room for them.")
 	processMaxFDs  = desc("child_process_max_fds", "Most file descriptors that the TURN server may open.")
 )
 
@@ -41,4 +46,12 @@ func (e emitter) process(pid int, started time.Time) {
 	if limits, err := p.Limits(); err == nil {
 		e.gauge(processMaxFDs, float64(limits.OpenFiles))
 	}
+}
+
+// sockets writes what the last reading saw: one of all sockets takes too long for a
+// scrape where there are thousands.
+func (e emitter) sockets(s service.Status) {
+	e.gauge(relayPorts, float64(s.Sockets.RelayPorts))
+	e.gauge(relayLimit, float64(s.RelayPorts))
+	e.counter(bufferErrors, s.Sockets.Drops)
 }

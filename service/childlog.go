@@ -3,9 +3,11 @@ package service
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -22,10 +24,18 @@ const (
 	logBurst = 200
 )
 
+// logQueue is how many lines wait for a log that does not take them. Then they are
+// dropped, for the child must not wait.
+const logQueue = 256
+
+// logGrace is how long the end of a run waits for the lines that are still queued.
+const logGrace = time.Second
+
 // SessionCounts is what the child's log has told since turnwarden started.
 type SessionCounts struct {
 	coturn.SessionTotals
-	Suppressed uint64 // lines that were counted but not logged
+	Suppressed uint64 // lines that were counted but not logged, as too many
+	Dropped    uint64 // lines that were counted but not logged, as our own log took no more
 }
 
 // ChildLog counts what the child writes and copies what a person should see.
@@ -33,15 +43,54 @@ type SessionCounts struct {
 type ChildLog struct {
 	logger *slog.Logger
 	limit  *rate.Limiter
+	queue  chan logLine
 
-	mu         sync.Mutex
-	sessions   *coturn.Sessions
-	suppressed uint64
+	suppressed, dropped atomic.Uint64
+
+	mu       sync.Mutex
+	sessions *coturn.Sessions
 }
 
-// NewChildLog returns a log that writes to logger.
+type logLine struct {
+	level slog.Level
+	text  string
+}
+
+// NewChildLog returns a log whose Run writes to logger.
 func NewChildLog(logger *slog.Logger) *ChildLog {
-	return &ChildLog{logger: logger, limit: rate.NewLimiter(logRate, logBurst), sessions: coturn.NewSessions()}
+	return &ChildLog{
+		logger: logger, limit: rate.NewLimiter(logRate, logBurst), queue: make(chan logLine, logQueue),
+		sessions: coturn.NewSessions(),
+	}
+}
+
+// Run writes to our log until ctx ends. It alone waits for whoever reads that.
+func (l *ChildLog) Run(ctx context.Context) error {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for {
+			select {
+			case line := <-l.queue:
+				l.write(line)
+			case <-ctx.Done():
+				for len(l.queue) > 0 {
+					l.write(<-l.queue)
+				}
+				return
+			}
+		}
+	}()
+	<-ctx.Done()
+	select {
+	case <-written:
+	case <-time.After(logGrace):
+	}
+	return nil
+}
+
+func (l *ChildLog) write(line logLine) {
+	l.logger.Log(context.Background(), line.level, "turnserver", "line", line.text)
 }
 
 // Stdout takes one line of the log proper. The line is the reader's again when
@@ -52,8 +101,9 @@ func (l *ChildLog) Stdout(line []byte) {
 	if parsed.Kind.PerClient() {
 		level = slog.LevelDebug
 	}
+	now := time.Now()
 	l.mu.Lock()
-	l.sessions.Feed(parsed, time.Now())
+	l.sessions.Feed(parsed, now)
 	l.mu.Unlock()
 	l.copy(level, parsed.Message)
 }
@@ -61,18 +111,20 @@ func (l *ChildLog) Stdout(line []byte) {
 // Stderr takes one line of what libc's perror and the usage text say.
 func (l *ChildLog) Stderr(line []byte) { l.copy(slog.LevelWarn, line) }
 
-// copy logs a line under the rate cap.
+// copy queues a line for our log, under the rate cap.
 func (l *ChildLog) copy(level slog.Level, message []byte) {
 	if len(message) == 0 || !l.logger.Enabled(context.Background(), level) {
 		return
 	}
 	if !l.limit.Allow() {
-		l.mu.Lock()
-		l.suppressed++
-		l.mu.Unlock()
+		l.suppressed.Add(1)
 		return
 	}
-	l.logger.Log(context.Background(), level, "turnserver", "line", printable(message))
+	select {
+	case l.queue <- logLine{level, printable(message)}:
+	default:
+		l.dropped.Add(1)
+	}
 }
 
 // printable escapes what a terminal would act on: clients choose parts of a line,
@@ -87,15 +139,27 @@ func printable(message []byte) string {
 }
 
 // NewRun forgets the open sessions of the child before: they ended with it.
-func (l *ChildLog) NewRun() {
+func (l *ChildLog) NewRun() { l.with((*coturn.Sessions).Reset) }
+
+// Asked is told the address from which a probe of our own is about to ask the child.
+func (l *ChildLog) Asked(local netip.AddrPort) {
+	l.with(func(s *coturn.Sessions) { s.Asked(local, time.Now()) })
+}
+
+// Refused is told that a probe of our own got this error code from the child; the
+// challenge that every client gets is none.
+func (l *ChildLog) Refused(code int) { l.with(func(s *coturn.Sessions) { s.Refused(code) }) }
+
+func (l *ChildLog) with(use func(*coturn.Sessions)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sessions.Reset()
+	use(l.sessions)
 }
 
 // Sessions returns the counts as they stand.
 func (l *ChildLog) Sessions() SessionCounts {
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return SessionCounts{SessionTotals: l.sessions.Totals(), Suppressed: l.suppressed}
+	return SessionCounts{SessionTotals: l.sessions.Totals(now), Suppressed: l.suppressed.Load(), Dropped: l.dropped.Load()}
 }

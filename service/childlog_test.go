@@ -1,10 +1,13 @@
 package service_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
 const (
@@ -42,11 +46,24 @@ func TestChildLogLevels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			log := service.NewChildLog(logger(&out, c.level))
-			log.Stdout([]byte(c.line))
+			write(t, log, func() { log.Stdout([]byte(c.line)) })
 			if got := strings.TrimSpace(out.String()); got != c.want {
 				t.Errorf("got %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// write has a log's Run write what feed gives it, and ends it.
+func write(t *testing.T, log *service.ChildLog, feed func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- log.Run(ctx) }()
+	feed()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -62,7 +79,8 @@ func logger(w io.Writer, level slog.Level) *slog.Logger {
 
 func TestChildLogStderr(t *testing.T) {
 	var out bytes.Buffer
-	service.NewChildLog(logger(&out, slog.LevelInfo)).Stderr([]byte("bind: Address already in use"))
+	log := service.NewChildLog(logger(&out, slog.LevelInfo))
+	write(t, log, func() { log.Stderr([]byte("bind: Address already in use")) })
 	if got, want := out.String(), "level=WARN msg=turnserver line=\"bind: Address already in use\"\n"; got != want {
 		t.Errorf("got %s want %s", got, want)
 	}
@@ -88,9 +106,11 @@ func TestChildLogStorm(t *testing.T) {
 				var out bytes.Buffer
 				log := service.NewChildLog(logger(&out, c.level))
 				begin := time.Now()
-				for range storm {
-					log.Stdout([]byte(c.line))
-				}
+				write(t, log, func() {
+					for range storm {
+						log.Stdout([]byte(c.line))
+					}
+				})
 				if waited := time.Since(begin); waited > 0 {
 					t.Errorf("waited %v", waited)
 				}
@@ -106,9 +126,11 @@ func TestChildLogStorm(t *testing.T) {
 
 				time.Sleep(time.Second)
 				out.Reset()
-				for range 100 {
-					log.Stderr([]byte("still at it"))
-				}
+				write(t, log, func() {
+					for range 100 {
+						log.Stderr([]byte("still at it"))
+					}
+				})
 				if after := strings.Count(out.String(), "\n"); c.suppressed > 0 && after != 20 {
 					t.Errorf("a second after the storm: logged %d, want 20", after)
 				}
@@ -131,8 +153,10 @@ func TestChildLogControls(t *testing.T) {
 	} {
 		out.Reset()
 		log := service.NewChildLog(slog.New(c.handler))
-		log.Stdout(line)
-		log.Stderr(line)
+		write(t, log, func() {
+			log.Stdout(line)
+			log.Stderr(line)
+		})
 		if strings.Count(out.String(), "\n") != 2 || strings.Count(out.String(), "owned") != 2 {
 			t.Errorf("%s: want two lines:\n%q", name, out.String())
 		}
@@ -146,13 +170,84 @@ func TestChildLogControls(t *testing.T) {
 func TestChildLogKeepsNoLine(t *testing.T) {
 	var out bytes.Buffer
 	log := service.NewChildLog(logger(&out, slog.LevelInfo))
-	line := []byte("first line")
-	log.Stderr(line)
-	copy(line, "XXXXX")
-	log.Stderr(line)
+	write(t, log, func() {
+		line := []byte("first line")
+		log.Stderr(line)
+		copy(line, "XXXXX")
+		log.Stderr(line)
+	})
 	if got, want := out.String(), "level=WARN msg=turnserver line=\"first line\"\nlevel=WARN msg=turnserver line=\"XXXXX line\"\n"; got != want {
 		t.Errorf("got %s want %s", got, want)
 	}
+}
+
+// stalled is a log that nobody reads: the first write to it never ends.
+type stalled struct{ end chan struct{} }
+
+func (s stalled) Write(p []byte) (int, error) {
+	<-s.end
+	return len(p), nil
+}
+
+// TestChildLogStalled: with our own log stuck, the pipe of the child is emptied all
+// the same, whatever it writes; and we can still be stopped.
+func TestChildLogStalled(t *testing.T) {
+	stuck := stalled{make(chan struct{})}
+	log := service.NewChildLog(logger(stuck, slog.LevelDebug))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, read := make(chan error, 1), make(chan struct{})
+	go func() { ended <- log.Run(ctx) }()
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			log.Stdout(lines.Bytes())
+		}
+	}()
+	if err := w.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	const lines = 50_000 // 5 MB; the pipe holds 64 KiB
+	for range lines {
+		if _, err := w.WriteString(sessionLine + "\n"); err != nil {
+			t.Fatalf("the pipe is full: %v", err)
+		}
+	}
+	_ = w.Close()
+	<-read
+	_ = r.Close()
+	got := log.Sessions()
+	if written := got.Lines[coturn.KindNew]; written != lines {
+		t.Errorf("counted %d lines, want %d", written, lines)
+	}
+	// The rate cap lets 200 through, and then 20 a second.
+	if got.Suppressed < lines/2 || got.Suppressed+got.Dropped > lines {
+		t.Errorf("suppressed %d, dropped %d", got.Suppressed, got.Dropped)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	close(stuck.end)
+}
+
+// TestChildLogDrops: what a stuck log does not take is counted.
+func TestChildLogDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := service.NewChildLog(logger(io.Discard, slog.LevelInfo)) // without its Run
+		for range 60 {
+			time.Sleep(time.Second)
+			for range 20 {
+				log.Stderr([]byte("x"))
+			}
+		}
+		if got := log.Sessions(); got.Dropped != 60*20-256 || got.Suppressed != 0 {
+			t.Errorf("dropped %d, suppressed %d; want %d, 0", got.Dropped, got.Suppressed, 60*20-256)
+		}
+	})
 }
 
 func TestChildLogNewRun(t *testing.T) {
@@ -188,4 +283,65 @@ func TestChildLogFromManyGoroutines(t *testing.T) {
 	if got := log.Sessions(); got.Open != 400 {
 		t.Errorf("open: got %d, want 400", got.Open)
 	}
+}
+
+// TestChildLogAllocatesNothing: the garbage collector must not come between the child
+// and its pipe.
+func TestChildLogAllocatesNothing(t *testing.T) {
+	log := service.NewChildLog(slog.New(slog.DiscardHandler))
+	lines := call(1)
+	for _, line := range lines {
+		log.Stdout(line)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		for _, line := range lines {
+			log.Stdout(line)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for %d lines", n, len(lines))
+	}
+}
+
+// call is what coturn 4.6.1 writes for an allocation with one permission and channel.
+func call(id int) (lines [][]byte) {
+	for _, text := range []string{
+		"realm <example.org> user <>: incoming packet message processed, error 401: Unauthorized",
+		"new, realm=<example.org>, username=<tw-0123456789-abcdefghijklmnopqrstuvwxyz>, lifetime=600",
+		"realm <example.org> user <tw-0123456789-abcdefghijklmnopqrstuvwxyz>: incoming packet ALLOCATE processed, success",
+		"peer 192.0.2.7 lifetime updated: 300",
+		"realm <example.org> user <tw-0123456789-abcdefghijklmnopqrstuvwxyz>: incoming packet CREATE_PERMISSION processed, success",
+		"peer 192.0.2.7:40000 lifetime updated: 600",
+		"realm <example.org> user <tw-0123456789-abcdefghijklmnopqrstuvwxyz>: incoming packet CHANNEL_BIND processed, success",
+		"refreshed, realm=<example.org>, username=<tw-0123456789-abcdefghijklmnopqrstuvwxyz>, lifetime=0",
+		"realm <example.org> user <tw-0123456789-abcdefghijklmnopqrstuvwxyz>: incoming packet REFRESH processed, success",
+		"usage: realm=<example.org>, username=<tw-0123456789-abcdefghijklmnopqrstuvwxyz>, rp=61, rb=6420, sp=61, sb=6124",
+		"peer usage: realm=<example.org>, username=<tw-0123456789-abcdefghijklmnopqrstuvwxyz>, rp=50, rb=5000, sp=50, sb=5000",
+		"closed (2nd stage), user <tw-0123456789-abcdefghijklmnopqrstuvwxyz> realm <example.org> origin <>, local 192.0.2.1:3478, remote 192.0.2.5:58467, reason: allocation timeout",
+		"delete: realm=<example.org>, username=<tw-0123456789-abcdefghijklmnopqrstuvwxyz>",
+		"peer 192.0.2.7:40000 deleted",
+	} {
+		lines = append(lines, fmt.Appendf(nil, "7: : session %018d: %s", id, text))
+	}
+	return lines
+}
+
+// BenchmarkChildLog cuts, parses and counts the lines of 500 calls.
+func BenchmarkChildLog(b *testing.B) {
+	log := service.NewChildLog(slog.New(slog.DiscardHandler))
+	var text []byte
+	lines := 0
+	for id := range 500 {
+		for _, line := range call(id) {
+			text = append(append(text, line...), '\n')
+			lines++
+		}
+	}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for line := range bytes.Lines(text) {
+			log.Stdout(line)
+		}
+	}
+	b.ReportMetric(float64(lines)*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }

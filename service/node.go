@@ -35,6 +35,8 @@ type Facts struct {
 	RESTScheme         string // http or https
 	URIs               []string
 	Version            string // of turnwarden
+	Coturn             coturn.Version
+	RelayPorts         int // how many turnserver.conf gives
 	RotateEvery        time.Duration
 	ProbeTimeout       time.Duration
 	NoSTUN             bool // turnserver.conf has no-stun
@@ -47,7 +49,8 @@ type Facts struct {
 	LoopbackPeers bool // turnserver.conf has allow-loopback-peers
 }
 
-// Parts are what a node is made of. Registrar is nil on a standalone node.
+// Parts are what a node is made of. Registrar is nil on a standalone node, Sockets
+// where nobody reads them.
 type Parts struct {
 	Supervisor  *supervisor.Supervisor
 	Prober      *probe.Prober
@@ -56,6 +59,7 @@ type Parts struct {
 	Registrar   *registry.Registrar
 	Log         *ChildLog
 	Sweeper     *Sweeper
+	Sockets     *supervisor.SocketMeter
 	Maintenance *Maintenance
 	Journal     *Journal
 	Changed     func() // is told when Status may say something new; must not block; nil = nobody
@@ -106,10 +110,15 @@ func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, e
 // Status takes the one view of the node that everything is read from.
 func (n *Node) Status() Status {
 	s := Status{
-		At: time.Now(), Node: n.facts.Node, RotateEvery: n.facts.RotateEvery,
-		Child: n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
+		At: time.Now(), Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
+		Version: n.facts.Version, Coturn: n.facts.Coturn.String(), RotateEvery: n.facts.RotateEvery,
+		RelayPorts: n.facts.RelayPorts,
+		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
 		Draining: n.draining.Load(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
+	}
+	if n.parts.Sockets != nil {
+		s.Sockets = n.parts.Sockets.Last()
 	}
 	if n.parts.Registrar != nil {
 		r := n.parts.Registrar.Status()
@@ -196,8 +205,12 @@ func (n *Node) Target() (probe.Target, bool) {
 	if c.State != supervisor.Running {
 		return probe.Target{}, false
 	}
+	listeners := n.facts.Listeners(c.PID)
+	for i := range listeners {
+		listeners[i].Asked, listeners[i].Refused = n.parts.Log.Asked, n.parts.Log.Refused
+	}
 	return probe.Target{
-		PID: c.PID, Listeners: n.facts.Listeners(c.PID),
+		PID: c.PID, Listeners: listeners,
 		NoSTUN: n.facts.NoSTUN, LoopbackPeers: n.facts.LoopbackPeers,
 	}, true
 }

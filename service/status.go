@@ -15,7 +15,13 @@ import (
 type Status struct {
 	At          time.Time
 	Node        string
+	Region      string
+	Zone        string
+	Version     string // of turnwarden
+	Coturn      string // version of the installed coturn
 	Child       supervisor.Child
+	Sockets     supervisor.SocketSample
+	RelayPorts  int // how many turnserver.conf gives
 	Probe       probe.Result
 	Credential  credential.Status
 	RotateEvery time.Duration

@@ -138,3 +138,13 @@ func (s *site) relayFree() bool {
 	used, err := supervisor.UDPSockets(uint16(s.conf.MinPort), uint16(s.conf.MaxPort))
 	return err == nil && size-used > size/10 && size-used > 4
 }
+
+// relayPorts is how many ports there are to relay on: the range, on each address.
+func (s *site) relayPorts() int {
+	return (s.conf.MaxPort - s.conf.MinPort + 1) * max(1, len(s.conf.RelayIPs))
+}
+
+// relaySockets counts those that the child has taken.
+func (s *site) relaySockets(pid int) (int, error) {
+	return supervisor.RelaySockets(pid, uint16(s.conf.MinPort), uint16(s.conf.MaxPort))
+}

@@ -59,7 +59,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	counts := metrics.New()
 	node := service.NewNode(service.Facts{
 		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
-		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside), Version: version.Version,
+		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside), Version: version.Version, Coturn: at.version, RelayPorts: at.relayPorts(),
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree,
 		Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
 	}, part("node"))
@@ -80,7 +80,11 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},
 		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		node.CredentialChanged, part("credential"), counts.Credential)
-	parts.Sweeper = service.NewSweeper(coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort), part("sweeper"), counts.Cancelled)
+	cli := coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort)
+	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
+	pid := func() int { return parts.Supervisor.Child().PID }
+	census := service.NewCensus(parts.Log, pid, cli, at.relaySockets, part("census"))
+	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
 	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
 		parts.Registrar = registry.New(registry.Config{
@@ -136,8 +140,11 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addStop("node", node.Stop)
 	addRun("credential", parts.Credentials.Run)
 	addRun("sweeper", parts.Sweeper.Run)
+	addRun("census", census.Run)
 	addRun("probe", parts.Prober.Run)
 	addRun("supervisor", parts.Supervisor.Run)
+	addRun("log", parts.Log.Run)
+	addRun("sockets", parts.Sockets.Run)
 	addRun("traffic", parts.Meter.Run)
 	if at.admin != nil {
 		admin := &http.Server{Handler: transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail}), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}

@@ -49,6 +49,7 @@ type Line struct {
 	Session uint64 // 0 if the line names none
 	Code    int    // of KindRefused and KindChallenge
 	Usage   Usage  // of KindUsage and KindPeerUsage
+	Remote  []byte // of KindClosed: the client's address; part of the line that was parsed
 }
 
 // Usage counts what was received from one side of a session and sent to it.
@@ -129,8 +130,8 @@ func (l *Line) classifySession(text []byte) bool {
 		}
 	case hasPrefix(text, "delete: realm=<") && hasSuffix(text, ">"):
 		kind = KindDeleted
-	case hasPrefix(text, "closed (") && contains(text, ", reason: "):
-		kind = KindClosed
+	case hasPrefix(text, "closed ("):
+		kind = l.closed(text)
 	}
 	if kind == KindOther {
 		return false
@@ -186,6 +187,16 @@ func (l *Line) usage(text []byte, kind Kind) Kind {
 	}
 	l.Usage = u
 	return kind
+}
+
+// closed reads "…, remote 127.0.0.1:58467, reason: allocation timeout".
+func (l *Line) closed(text []byte) Kind {
+	i, end := bytes.LastIndex(text, []byte(", remote ")), bytes.LastIndex(text, []byte(", reason: "))
+	if i < 0 || end < i+len(", remote ") {
+		return KindSession
+	}
+	l.Remote = text[i+len(", remote ") : end]
+	return KindClosed
 }
 
 // lifetime reads ">, lifetime=600", which may be followed by ", cipher=…".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,25 +17,24 @@ import (
 // packets of 100 bytes each way, ten 5-tuples without one, and a forged "new".
 func TestSessionsOfCapturedLog(t *testing.T) {
 	s := coturn.NewSessions()
-	var relayed uint64
 	for line := range bytes.Lines(readLog(t, "testdata/log/4.6.1.log")) {
-		if call, ended := s.Feed(coturn.ParseLine(line), time.Time{}); ended {
-			relayed += call.Peer.ReceivedBytes
-		}
+		s.Feed(coturn.ParseLine(line), time.Time{})
 	}
-	got := s.Totals()
-	if relayed != got.Peer.ReceivedBytes {
-		t.Errorf("calls relayed %d bytes, all sessions %d", relayed, got.Peer.ReceivedBytes)
+	got := s.Totals(time.Time{})
+	if relayed := got.Relayed; relayed.Sum != float64(got.Peer.ReceivedBytes+got.Peer.SentBytes) ||
+		!slices.Equal(relayed.Counts, []uint64{3, 1, 2, 0, 0, 0, 0, 0, 0, 0}) {
+		t.Errorf("relayed by one allocation: %+v, by all %+v", relayed, got.Peer)
 	}
-	if unknown, wrong := got.Lines[coturn.KindUnknownUser], got.Lines[coturn.KindWrongPassword]; unknown != 2 || wrong != 2 {
-		t.Errorf("%d unknown users, %d wrong passwords, want 2 and 2", unknown, wrong)
+	if !slices.Equal(got.Duration.Counts, []uint64{6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) {
+		t.Errorf("durations %+v", got.Duration)
 	}
-	got.Lines = coturn.SessionTotals{}.Lines
+	got.Lines, got.Duration, got.Relayed = coturn.SessionTotals{}.Lines, coturn.Histogram{}, coturn.Histogram{}
 	want := coturn.SessionTotals{
 		Open: 1, Created: 7, // the forged one among them: the log cannot tell
-		Client:  coturn.Usage{ReceivedPackets: 144, ReceivedBytes: 15144, SentPackets: 144, SentBytes: 14320},
-		Peer:    coturn.Usage{ReceivedPackets: 104, ReceivedBytes: 10400, SentPackets: 104, SentBytes: 10400},
-		Refused: map[int]uint64{0: 0, 400: 4, 401: 4, 403: 0, 420: 0, 437: 0, 438: 2, 440: 0, 441: 0, 442: 0, 443: 0, 446: 0, 447: 0, 486: 0, 500: 0, 508: 0},
+		Client:       coturn.Usage{ReceivedPackets: 144, ReceivedBytes: 15144, SentPackets: 144, SentBytes: 14320},
+		Peer:         coturn.Usage{ReceivedPackets: 104, ReceivedBytes: 10400, SentPackets: 104, SentBytes: 10400},
+		FailedLogins: coturn.FailedLogins{Unknown: 2, Wrong: 2, Malformed: 4},
+		Refused:      map[int]uint64{0: 0, 400: 4, 401: 4, 403: 0, 420: 0, 437: 0, 438: 2, 440: 0, 441: 0, 442: 0, 443: 0, 446: 0, 447: 0, 486: 0, 500: 0, 508: 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -80,7 +80,7 @@ func TestSessions(t *testing.T) {
 			for _, l := range tt.lines {
 				s.Feed(l, time.Time{})
 			}
-			if got := s.Totals(); got.Open != tt.open || got.Created != tt.created || got.Peer.SentBytes != tt.peer {
+			if got := s.Totals(time.Time{}); got.Open != tt.open || got.Created != tt.created || got.Peer.SentBytes != tt.peer {
 				t.Errorf("%d open, %d created, %d bytes; want %d, %d, %d", got.Open, got.Created, got.Peer.SentBytes, tt.open, tt.created, tt.peer)
 			}
 		})
@@ -90,10 +90,14 @@ func TestSessions(t *testing.T) {
 		s, start := coturn.NewSessions(), time.Unix(1790000000, 0)
 		s.Feed(opened(1), start)
 		s.Feed(peer(1, 2, 300), start.Add(time.Minute))
-		got, ended := s.Feed(deleted(1), start.Add(time.Hour))
-		want := coturn.Call{Duration: time.Hour, Peer: coturn.Usage{ReceivedPackets: 2, ReceivedBytes: 300, SentPackets: 2, SentBytes: 300}}
-		if !ended || got != want {
-			t.Errorf("%v %t, want %v", got, ended, want)
+		s.Feed(deleted(1), start.Add(time.Hour))
+		got := s.Totals(start)
+		if got.Duration.Sum != 3600 || got.Duration.Counts[7] != 1 || got.Relayed.Sum != 600 || got.Relayed.Counts[1] != 1 {
+			t.Errorf("%v %v", got.Duration, got.Relayed)
+		}
+		got.Duration.Counts[7]++
+		if s.Totals(start).Duration.Counts[7] != 1 {
+			t.Error("Totals returned counts that are still in use")
 		}
 	})
 	t.Run("restart", func(t *testing.T) {
@@ -101,7 +105,7 @@ func TestSessions(t *testing.T) {
 		s.Feed(opened(1), time.Time{})
 		s.Reset()
 		s.Feed(opened(1), time.Time{})
-		if got := s.Totals(); got.Open != 1 || got.Created != 2 {
+		if got := s.Totals(time.Time{}); got.Open != 1 || got.Created != 2 {
 			t.Errorf("%d open, %d created; want 1, 2", got.Open, got.Created)
 		}
 	})
@@ -111,15 +115,15 @@ func TestSessions(t *testing.T) {
 			s.Feed(opened(id), time.Time{})
 			s.Feed(line("%018d: realm <r> user <u>: incoming packet message processed, error %d: x", id, 300+id%400), time.Time{})
 		}
-		got := s.Totals()
+		got := s.Totals(time.Time{})
 		if got.Open > 1<<17 {
 			t.Errorf("%d sessions kept", got.Open)
 		}
-		if len(got.Refused) != len(coturn.NewSessions().Totals().Refused) {
+		if len(got.Refused) != len(coturn.NewSessions().Totals(time.Time{}).Refused) {
 			t.Errorf("codes invented: %v", got.Refused)
 		}
 		got.Refused[508] = 0
-		if s.Totals().Refused[508] == 0 {
+		if s.Totals(time.Time{}).Refused[508] == 0 {
 			t.Error("Totals returned a map that is still in use")
 		}
 	})

@@ -32,9 +32,11 @@ type Listener struct {
 	// authorities the clients of a server of our own go by is not known here.
 	Host string
 
-	// Asked is told the address of each of our sockets, so that whoever counts the
-	// server's sessions can leave ours out; nil = nobody does.
-	Asked func(local netip.AddrPort)
+	// Asked is told the address of each of our sockets, and Refused each error code
+	// that we get but the challenge, so that whoever counts the server's sessions and
+	// refusals can leave ours out; nil = nobody does.
+	Asked   func(local netip.AddrPort)
+	Refused func(code int)
 }
 
 // Allocate proves that a credential works and leaves nothing allocated; ctx alone
@@ -66,7 +68,9 @@ func (l Listener) dial(ctx context.Context) (*session, error) {
 		local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
 		l.Asked(netip.AddrPortFrom(local.Addr().Unmap(), local.Port()))
 	}
-	return newSession(l.Addr, conn), nil
+	s := newSession(l.Addr, conn)
+	s.refused = l.Refused
+	return s, nil
 }
 
 func (l Listener) network() string {

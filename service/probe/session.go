@@ -23,13 +23,14 @@ const firstRTO = 200 * time.Millisecond
 
 // session is one client of the server: its socket, and what the server knows it by.
 type session struct {
-	addr  netip.AddrPort
-	conn  net.Conn
-	in    *bufio.Reader // of a stream; nil = datagrams
-	realm stun.Realm
-	nonce stun.Nonce
-	auth  []stun.Setter         // what an authenticated request carries
-	key   stun.MessageIntegrity // what an answer to it is signed with
+	addr    netip.AddrPort
+	conn    net.Conn
+	in      *bufio.Reader // of a stream; nil = datagrams
+	realm   stun.Realm
+	nonce   stun.Nonce
+	refused func(code int)        // nil = nobody wants to know
+	auth    []stun.Setter         // what an authenticated request carries
+	key     stun.MessageIntegrity // what an answer to it is signed with
 }
 
 func newSession(addr netip.AddrPort, conn net.Conn) *session {
@@ -60,7 +61,11 @@ func (s *session) request(ctx context.Context, stage string, method stun.Method,
 		return nil, err
 	}
 	if answer.Type.Class != stun.ClassSuccessResponse {
-		return answer, refusal(stage, s.addr, answer)
+		err := refusal(stage, s.addr, answer)
+		if challenge := s.auth == nil && code(err) == int(stun.CodeUnauthorized); s.refused != nil && !challenge {
+			s.refused(code(err))
+		}
+		return answer, err
 	}
 	// Only a server that knows the credential can sign; a refusal is unsigned.
 	if s.key != nil {

@@ -1,0 +1,93 @@
+package coturn
+
+import (
+	"strconv"
+	"time"
+)
+
+// The log is no evidence: up to 4.7 anybody can forge a line of it, a line that was
+// cut takes the next one with it, and a turnserver that was taken over has had
+// sessions before we read its log. What its CLI lists, or how many relay sockets it
+// has, nobody outside can forge.
+
+// Known is how many allocations there are by the log, ours among them: at most that
+// many, and at least so many less as were given up, which coturn keeps a second more.
+func (s *Sessions) Known() (least, most int) {
+	most = len(s.open) + s.missing
+	least = most
+	for _, call := range s.open {
+		if call.released {
+			least--
+		}
+	}
+	return least, most
+}
+
+// Difference is where the log and the CLI's list do not agree.
+type Difference struct {
+	lacking map[uint64]Session // listed, and not opened by the log
+	surplus map[uint64]bool    // opened by the log, and not listed
+}
+
+// Empty says that they agree.
+func (d Difference) Empty() bool { return len(d.lacking) == 0 && len(d.surplus) == 0 }
+
+// And is what two differences have in common. A line may be on its way while a list
+// is made: what is wrong twice is wrong.
+func (d Difference) And(e Difference) Difference {
+	both := Difference{map[uint64]Session{}, map[uint64]bool{}}
+	for id, session := range d.lacking {
+		if _, ok := e.lacking[id]; ok {
+			both.lacking[id] = session
+		}
+	}
+	for id := range d.surplus {
+		if e.surplus[id] {
+			both.surplus[id] = true
+		}
+	}
+	return both
+}
+
+// Compare holds the log against the list of all sessions.
+func (s *Sessions) Compare(listed []Session) Difference {
+	d := Difference{map[uint64]Session{}, map[uint64]bool{}}
+	for id := range s.open {
+		d.surplus[id] = true
+	}
+	for _, session := range listed {
+		id, err := strconv.ParseUint(session.ID, 10, 64)
+		if err != nil {
+			continue
+		}
+		if _, open := s.open[id]; !open {
+			d.lacking[id] = session
+		}
+		delete(d.surplus, id)
+	}
+	return d
+}
+
+// Amend takes the list's side. What the log has not opened is not counted as
+// created: it may have been in an earlier life of ours.
+func (s *Sessions) Amend(d Difference, now time.Time) {
+	for id := range d.surplus {
+		s.drop(id)
+	}
+	for id, listed := range d.lacking {
+		if _, open := s.open[id]; open || len(s.open) >= maxSessions {
+			continue
+		}
+		started := listed.Started
+		if started.IsZero() {
+			started = now
+		}
+		ours := s.own.knows([]byte(listed.ClientAddr))
+		s.put(id, session{since: started, own: ours, held: ours})
+	}
+	s.missing = 0
+}
+
+// Trust takes the number of relay sockets for that of allocations, where there is no
+// list.
+func (s *Sessions) Trust(sockets int) { s.missing = sockets - len(s.open) }

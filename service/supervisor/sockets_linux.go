@@ -1,0 +1,127 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// SocketSample is what the kernel says of the child's UDP sockets.
+type SocketSample struct {
+	At         time.Time // zero while nothing is known
+	RelayPorts int       // on ports of the relay range
+	// Drops are the datagrams that found the receive buffer of their socket full,
+	// since we began. The kernel counts by socket: what it dropped at one between
+	// the last reading and its end is lost.
+	Drops uint64
+}
+
+// SocketMeter reads them at an interval, because with 10,000 relayed calls that takes
+// longer than a scrape should.
+type SocketMeter struct {
+	pid       func() int
+	low, high uint16
+	interval  time.Duration
+	logger    *slog.Logger
+
+	drops map[uint64]uint64 // by inode, as they were last read; Run's alone
+
+	mu   sync.Mutex
+	last SocketSample
+}
+
+// NewSocketMeter returns a meter that begins with Run. pid is the running child's, 0
+// without one; low and high are the first and the last port that it relays on.
+func NewSocketMeter(pid func() int, low, high uint16, interval time.Duration, logger *slog.Logger) *SocketMeter {
+	return &SocketMeter{pid: pid, low: low, high: high, interval: interval, logger: logger}
+}
+
+// Last is the sample of the last reading that succeeded.
+func (m *SocketMeter) Last() SocketSample {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+// Run reads until ctx ends.
+func (m *SocketMeter) Run(ctx context.Context) error {
+	tick := time.NewTicker(m.interval)
+	defer tick.Stop()
+	for failing := false; ; {
+		err := m.read()
+		switch {
+		case err != nil && !failing:
+			m.logger.Warn("relay ports and dropped datagrams of turnserver are not measured", "err", err)
+		case err == nil && failing:
+			m.logger.Info("relay ports and dropped datagrams of turnserver are measured again")
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (m *SocketMeter) read() error {
+	pid := m.pid()
+	relay, drops, err := udpSockets(pid, m.low, m.high)
+	if errors.Is(err, fs.ErrNotExist) || pid != m.pid() {
+		return nil // it ended meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	var more uint64
+	for inode, n := range drops {
+		more += n - min(n, m.drops[inode])
+	}
+	m.drops = drops
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = SocketSample{At: time.Now(), RelayPorts: relay, Drops: m.last.Drops + more}
+	return nil
+}
+
+// udpSockets reads the sockets of pid: how many are on ports from low to high, and
+// what each, by its inode, has dropped.
+func udpSockets(pid int, low, high uint16) (relay int, drops map[uint64]uint64, err error) {
+	if pid == 0 {
+		return 0, nil, nil
+	}
+	own, err := inodes(pid)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the sockets of pid %d: %w", pid, err)
+	}
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0, nil, err
+	}
+	drops = map[uint64]uint64{}
+	for _, read := range []func() (procfs.NetUDP, error){proc.NetUDP, proc.NetUDP6} {
+		lines, err := read()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("read the list of udp sockets: %w", err)
+		}
+		for _, l := range lines {
+			if !own[l.Inode] {
+				continue
+			}
+			drops[l.Inode] = *l.Drops
+			if uint64(low) <= l.LocalPort && l.LocalPort <= uint64(high) {
+				relay++
+			}
+		}
+	}
+	return relay, drops, nil
+}
