@@ -71,9 +71,9 @@ func serving() service.Status {
 		Probe: probe.Result{
 			PID: os.Getpid(), At: at, Serving: true, Served: true, Authenticated: true,
 			Answers: []probe.Answer{
-				{Transport: probe.UDP, At: at, Outcomes: outcomes(probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh)},
+				{Transport: probe.UDP, At: at, Outcomes: outcomes(probe.StageResolve, probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh)},
 				{
-					Transport: probe.TLS, At: at, Outcomes: outcomes(probe.StageTLS, probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh),
+					Transport: probe.TLS, At: at, Outcomes: outcomes(probe.StageResolve, probe.StageTLS, probe.StageBind, probe.StageUnauthorized, probe.StageAllocate, probe.StageRelay, probe.StageRefresh),
 					Certificate: probe.Certificate{NotBefore: at.AddDate(0, 0, -30), NotAfter: at.AddDate(0, 0, 60)},
 				},
 			},

@@ -62,7 +62,7 @@ func TestEveryTransportIsProbed(t *testing.T) {
 	var want []string
 	for _, transport := range []string{"udp", "tcp", "tls"} {
 		want = append(want, `turnwarden_probe_success{transport="`+transport+`"} 1`)
-		for _, stage := range []string{"bind", "unauthorized", "allocate", "relay", "refresh"} {
+		for _, stage := range []string{"resolve", "bind", "unauthorized", "allocate", "relay", "refresh"} {
 			want = append(want, `turnwarden_probe_stage_success{stage="`+stage+`",transport="`+transport+`"} 1`)
 		}
 	}

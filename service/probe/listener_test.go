@@ -233,7 +233,7 @@ func TestProberOnEveryTransport(t *testing.T) {
 	await("serving, TLS fails", 30*time.Second, func(r probe.Result) bool {
 		return r.Serving && r.Failures == 0 && r.Answers[0].OK() && r.Answers[1].OK() && r.Answers[2].Failing
 	})
-	if got := p.Last().Answers[2]; !slices.Equal(got.Outcomes, []probe.Outcome{{Stage: probe.StageTLS}}) || !strings.Contains(got.Err, "tls: no answer") {
+	if got := p.Last().Answers[2]; !slices.Equal(got.Outcomes, []probe.Outcome{{Stage: probe.StageResolve, OK: true}, {Stage: probe.StageTLS}}) || !strings.Contains(got.Err, "tls: no answer") {
 		t.Errorf("TLS: got %+v", got)
 	}
 	s.Pause(t)

@@ -120,6 +120,9 @@ func (r Result) decide(o round, failAfter int) Result {
 func (a Answer) judge(o round, failAfter int) Answer {
 	a.At = o.at
 	a.Outcomes = nil
+	if len(o.report.Steps) == 0 || o.report.Steps[0].Stage != StageResolve {
+		a.Outcomes = []Outcome{{StageResolve, true}} // there was an address to ask
+	}
 	for _, s := range o.report.Steps {
 		a.Outcomes = append(a.Outcomes, Outcome{s.Stage, s.Err == nil})
 	}
