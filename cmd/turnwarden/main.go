@@ -68,6 +68,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	app.Terminate(func(code int) {
 		if stopped < 0 {
 			stopped = code
+			app.UsageWriter(io.Discard) // kingpin goes on, and would print the help again
 		}
 	})
 	app.UsageWriter(stdout).ErrorWriter(stderr)
@@ -94,6 +95,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	dashboardsCmd := app.Command("dashboards", "Write the Grafana dashboards, the Prometheus rules and examples of how to load them.")
 	dashboardsCmd.Flag("out", "Directory to write to.").Required().StringVar(&f.out)
 	dashboardsCmd.Flag("runbook-base-url", "Page that the alerts' runbook_url points into.").Default(dashboards.RunbookBaseURL).StringVar(&f.dashboards.RunbookBaseURL)
+	addExamples(app)
 	if len(args) == 0 { // kingpin would print the help and succeed, and a unit without `run` look well
 		fmt.Fprintf(stderr, "turnwarden: found no command; accepted: %s; see turnwarden --help\n", strings.Join(commandNames(app), ", "))
 		return exitUsage

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// examples are what the help of a command ends with, for those that have no longer one.
+var examples = map[string][]string{
+	"run": {
+		"turnwarden run --config.file=/etc/turnwarden/turnwarden.yml",
+		"turnwarden run --config.file=turnwarden.yml --web.listen-address=127.0.0.1:13479 --log.format=json",
+	},
+	"gateway":      {"turnwarden gateway --config.file=/etc/turnwarden/gateway.yml"},
+	"check-config": {"turnwarden check-config --config.file=/etc/turnwarden/turnwarden.yml"},
+	"status":       {"turnwarden status", "turnwarden status --output=json"},
+	"logs":         {"turnwarden logs -n 500", "turnwarden logs -f"},
+	"rotate":       {"turnwarden rotate"},
+	"revoke": {
+		"turnwarden revoke --generation=7", "turnwarden revoke --all --wait", "turnwarden revoke --user=alice",
+	},
+	"maintenance": {"turnwarden maintenance on", "turnwarden maintenance off"},
+	"token":       {"turnwarden token signalling"},
+	"doctor":      {"turnwarden doctor", "turnwarden doctor --config.file=/etc/turnwarden/turnwarden.yml --output=json"},
+	"dashboards":  {"turnwarden dashboards --out=/etc/grafana/turnwarden"},
+}
+
+// addExamples gives each command that has examples its longer help.
+func addExamples(app *kingpin.Application) {
+	for name, lines := range examples {
+		app.GetCommand(name).HelpLong("Examples:\n  " + strings.Join(lines, "\n  ") + "\n")
+	}
+}
