@@ -26,6 +26,7 @@ var (
 	ready      = desc("ready", "Whether the node serves: child, probe and credential are good and it is not about to stop.")
 	nodeState  = desc("state", "State that the record shows; 1 for the current state, 0 for every other.", "state")
 	draining   = desc("draining", "Whether the node is draining.")
+	drainEnds  = desc("drain_deadline_timestamp_seconds", "Unix time at which the drain under way cuts the calls that are left; 0 while there is none, or it has no deadline.")
 	childUp    = desc("child_up", "Whether the supervised TURN server process is running.")
 	childState = desc("child_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
 
@@ -70,6 +71,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	e.bool(ready, service.Ready(reasons))
 	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance, service.StateForeignServer)
 	e.bool(draining, s.Draining)
+	e.time(drainEnds, s.Drain.Deadline)
 	e.gauge(nodeInfo, 1, s.Node, s.Region, s.Zone, s.Version)
 	e.child(s)
 	e.probe(s)

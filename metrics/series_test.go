@@ -89,6 +89,7 @@ func TestKnownInAdvance(t *testing.T) {
 	expect(t, values, "0",
 		`turnwarden_ready`,
 		`turnwarden_draining`,
+		`turnwarden_drain_deadline_timestamp_seconds`,
 		`turnwarden_full`,
 		`turnwarden_child_up`,
 		`turnwarden_probe_success{transport="udp"}`,
@@ -139,6 +140,13 @@ func TestKnownInAdvance(t *testing.T) {
 	if _, ok := values[`turnwarden_credential_age_seconds`]; ok {
 		t.Error("a credential that does not exist has an age")
 	}
+}
+
+func TestDrainDeadline(t *testing.T) {
+	s := serving()
+	s.Draining, s.Drain = true, service.DrainStatus{Phase: service.DrainEnding, Deadline: time.UnixMilli(1790000001500)}
+	expect(t, series(t, node(s)), "1", "turnwarden_draining")
+	expect(t, series(t, node(s)), "1.7900000015e+09", "turnwarden_drain_deadline_timestamp_seconds")
 }
 
 // TestStates: each value of a state set is there all the time, and one is 1.

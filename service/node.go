@@ -63,6 +63,7 @@ type Parts struct {
 	Maintenance *Maintenance
 	Journal     *Journal
 	Changed     func() // is told when Status may say something new; must not block; nil = nobody
+	Drainer     *Drainer
 }
 
 // Node joins the parts of one host.
@@ -70,7 +71,10 @@ type Node struct {
 	facts    Facts
 	parts    Parts
 	logger   *slog.Logger
+	leaving  atomic.Bool // turnwarden is about to stop
 	draining atomic.Bool
+	spared   atomic.Int64 // pid of the child that no allocation is asked of; 0 = none
+	refusing atomic.Bool  // it would refuse them
 	stopping atomic.Bool
 	present  atomic.Bool // the record may exist: child, probe and credential have been good together
 	fresh    fresh
@@ -115,7 +119,7 @@ func (n *Node) Status() Status {
 		RelayPorts: n.facts.RelayPorts,
 		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
-		Draining: n.draining.Load(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
+		Draining: n.unlisted(), Drain: n.parts.Drainer.Status(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
 	}
 	if n.parts.Sockets != nil {
 		s.Sockets = n.parts.Sockets.Last()
@@ -132,6 +136,9 @@ func (n *Node) ChildChanged(c supervisor.Child) {
 	if c.PID == 0 {
 		n.parts.Log.NewRun() // its allocations ended with it
 	}
+	if c.State == supervisor.Running && int64(c.PID) != n.spared.Load() && (n.spared.Load() != 0 || n.refusing.Load()) {
+		n.spare(0, false) // what was to be spared is gone
+	}
 	n.parts.Prober.Kick()
 	n.publish()
 }
@@ -147,7 +154,7 @@ func (n *Node) ProbeChanged() {
 	switch {
 	case r.OpenRelay:
 		n.parts.Supervisor.Halt(OpenRelay)
-	case r.Foreign != "" || r.PID == 0 || n.draining.Load():
+	case r.Foreign != "" || r.PID == 0 || n.unlisted():
 		// A restart would not help against a twin, and not while calls are to end.
 	case r.Served && !r.Serving, !r.Served && r.Failures > 0 && time.Since(r.Since) > firstAnswer:
 		n.parts.Supervisor.Restart(supervisor.ReasonProbe)
@@ -212,6 +219,7 @@ func (n *Node) Target() (probe.Target, bool) {
 	return probe.Target{
 		PID: c.PID, Listeners: listeners,
 		NoSTUN: n.facts.NoSTUN, LoopbackPeers: n.facts.LoopbackPeers,
+		NoTURN: n.spared.Load() == int64(c.PID),
 	}, true
 }
 
@@ -238,7 +246,7 @@ func (n *Node) login(g credential.Credential) (username, password string) {
 // only a server that answers the prober, so that a start is not a failed rotation.
 func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	target, ok := n.Target()
-	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served {
+	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served || n.refusing.Load() {
 		return credential.ErrDown
 	}
 	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})
@@ -256,41 +264,6 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 		}
 	}
 	return err
-}
-
-// Unlist has the record and /-/ready say that no new call should come here.
-func (n *Node) Unlist() {
-	n.draining.Store(true)
-	n.publish()
-}
-
-// settle is how long no allocation may be seen until a node counts as empty: what
-// turnserver has just logged is still on its way to us.
-const settle = time.Second
-
-// Drain waits until the node's allocations have ended, the limit has passed, or
-// hurry is closed.
-func (n *Node) Drain(limit time.Duration, hurry <-chan struct{}) {
-	n.logger.Info("draining: unlisted, waiting for allocations to end", "allocations", n.parts.Log.Sessions().Open, "limit", limit)
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for quiet := time.Now(); time.Since(quiet) < settle; {
-		if n.parts.Log.Sessions().Open > 0 {
-			quiet = time.Now()
-		}
-		select {
-		case <-hurry:
-			n.logger.Warn("drain cut short by a second signal", "allocations", n.parts.Log.Sessions().Open)
-			return
-		case <-deadline.C:
-			n.logger.Warn("drain ended by its limit", "allocations", n.parts.Log.Sessions().Open)
-			return
-		case <-tick.C:
-		}
-	}
-	n.logger.Info("drained")
 }
 
 // Stop ends the handing out of credentials, for the server they are for is about to end.

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/kit/metrics/discard"
@@ -29,6 +28,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // child is a turnserver that the supervisor may start once.
 type child struct{ *realtest.TurnServer }
+
+func (c child) Signal(s syscall.Signal) error { return syscall.Kill(c.PID(), s) }
 
 func (c child) Wait() error {
 	<-c.Exited()
@@ -167,38 +168,5 @@ func TestNode(t *testing.T) {
 	node.Stop()
 	if _, err := node.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
 		t.Errorf("credential while stopping: got %v", err)
-	}
-}
-
-func TestDrain(t *testing.T) {
-	const deleted = "9: : session 000000000000000001: delete: realm=<example.org>, username=<alice>"
-	for name, c := range map[string]struct {
-		open bool
-		then func(log *service.ChildLog, hurry chan struct{}) // after 5 s
-		want time.Duration
-	}{
-		"nobody there":    {false, nil, time.Second}, // what was just logged may be on its way
-		"the limit":       {true, func(*service.ChildLog, chan struct{}) {}, time.Minute},
-		"the last leaves": {true, func(log *service.ChildLog, _ chan struct{}) { log.Stdout([]byte(deleted)) }, 6 * time.Second},
-		"a second signal": {true, func(_ *service.ChildLog, hurry chan struct{}) { close(hurry) }, 5 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				log := service.NewChildLog(slog.New(slog.DiscardHandler))
-				node := service.NewNode(service.Facts{}, slog.New(slog.DiscardHandler))
-				node.Join(service.Parts{Log: log})
-				hurry := make(chan struct{})
-				if c.open {
-					log.Stdout([]byte(sessionLine))
-					time.AfterFunc(5*time.Second+time.Millisecond, func() { c.then(log, hurry) }) // between two looks
-				}
-				begin := time.Now()
-				node.Drain(time.Minute, hurry)
-				// The log is looked at five times a second.
-				if took := time.Since(begin); took < c.want || took > c.want+200*time.Millisecond {
-					t.Errorf("took %v, want %v", took, c.want)
-				}
-			})
-		})
 	}
 }

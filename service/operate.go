@@ -17,6 +17,8 @@ type Step struct {
 	Detail string
 	Took   time.Duration
 	Err    error
+	// Passing is set where the next step replaces this one: it says how a wait goes.
+	Passing bool
 }
 
 // RevokeRequest says what is compromised: one of the first three fields.
@@ -33,6 +35,9 @@ const cleanLimit = 10 * time.Second
 
 // Rotate publishes a successor now.
 func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
+	if n.refusing.Load() {
+		return errRefusing
+	}
 	done, err := n.parts.Credentials.Rotate(ctx, by)
 	for _, s := range done.Steps {
 		report(step(s))
@@ -42,7 +47,7 @@ func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
 
 // step is a step of the credentials, in words.
 func step(s credential.Step) Step {
-	return Step{s.Name, fmt.Sprintf("generation %d", s.Generation), s.Took, s.Err}
+	return Step{Name: s.Name, Detail: fmt.Sprintf("generation %d", s.Generation), Took: s.Took, Err: s.Err}
 }
 
 // Revoke takes credentials out of use at once and ends the calls that were made with
@@ -60,6 +65,9 @@ func (n *Node) Revoke(ctx context.Context, r RevokeRequest, by string, report fu
 
 // revokeCredentials returns which usernames' sessions are to end, nil for none.
 func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string, report func(Step)) (match func(string) bool, err error) {
+	if n.refusing.Load() {
+		return nil, errRefusing
+	}
 	secret := n.facts.Mode == coturn.ModeSecret
 	if r.User != "" && secret {
 		if r.KeepCalls {
@@ -124,14 +132,14 @@ func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool,
 	if err != nil {
 		left = "others may go on"
 	}
-	report(Step{"calls", fmt.Sprintf("%d ended, %s; swept every second until %s", ended, left, sweep.Until.Format(time.TimeOnly)), time.Since(start), err})
+	report(Step{Name: "calls", Detail: fmt.Sprintf("%d ended, %s; swept every second until %s", ended, left, sweep.Until.Format(time.TimeOnly)), Took: time.Since(start), Err: err})
 	if !wait || err != nil {
 		return err
 	}
 	select {
 	case <-sweep.Done:
 		after, err := sweep.Ended()
-		report(Step{"sweep", fmt.Sprintf("%d more ended", after-ended), time.Since(start), err})
+		report(Step{Name: "sweep", Detail: fmt.Sprintf("%d more ended", after-ended), Took: time.Since(start), Err: err})
 		return err
 	case <-ctx.Done():
 		return ctx.Err()

@@ -60,6 +60,12 @@ func (u *userdb) Allocate(_ context.Context, username, password string) error {
 	return nil
 }
 
+func (u *userdb) size() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.users)
+}
+
 // operated is a node with two generations that were handed out, of which each has a call.
 type operated struct {
 	*service.Node

@@ -40,7 +40,7 @@ func Readiness(s Status) []Reason {
 	case s.Stopping:
 		plan(StateDraining, "stopping")
 	case s.Draining:
-		plan(StateDraining, "draining")
+		plan(StateDraining, s.Drain.text())
 	}
 	if !s.Maintenance.IsZero() {
 		plan(StateMaintenance, "maintenance: since "+s.Maintenance.Format(time.RFC3339)+", until turnwarden maintenance off")
@@ -49,6 +49,8 @@ func Readiness(s Status) []Reason {
 		add(StateForeignServer, "foreign_server: %s", s.Probe.Foreign)
 	}
 	switch c := s.Child; {
+	case c.HaltCause == CauseDrain:
+		add(StateDown, "child: ended with the drain")
 	case c.HaltCause != "":
 		add(StateDown, "%s: the TURN server was killed and stays down until its configuration changes and turnwarden is restarted", c.HaltCause)
 	case c.StartError != "":

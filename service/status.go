@@ -31,6 +31,7 @@ type Status struct {
 	Registry    *registry.Status // nil = standalone
 	Journal     []Line           // the last warnings and errors, newest first
 	Draining    bool
+	Drain       DrainStatus
 	Stopping    bool
 	Maintenance time.Time // since when; zero = not
 }

@@ -20,6 +20,8 @@ type Operator interface {
 	Rotate(ctx context.Context, by string, report func(service.Step)) error
 	Revoke(ctx context.Context, r service.RevokeRequest, by string, report func(service.Step)) error
 	Maintenance(ctx context.Context, on bool, by string, report func(service.Step)) error
+	Drain(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error
+	Resume(ctx context.Context, by string, report func(service.Step)) error
 }
 
 // The routes of the admin socket, POST each. The reply is a stream of AdminStep, one
@@ -28,6 +30,8 @@ const (
 	adminRotate      = "/v1/rotate"
 	adminRevoke      = "/v1/revoke"
 	adminMaintenance = "/v1/maintenance"
+	adminDrain       = "/v1/drain"
+	adminResume      = "/v1/resume"
 )
 
 // AdminStep is one line of a reply.
@@ -36,7 +40,9 @@ type AdminStep struct {
 	Detail  string  `json:"detail,omitempty"`
 	Seconds float64 `json:"seconds"`
 	Error   string  `json:"error,omitempty"`
-	Done    bool    `json:"done,omitempty"` // the last line; Error is the outcome
+	Passing bool    `json:"passing,omitempty"` // the next line replaces this one
+	Done    bool    `json:"done,omitempty"`    // the last line; Error is the outcome
+	Cut     int     `json:"cut,omitempty"`     // with Done: so many calls were ended by a deadline
 }
 
 type peerKey struct{}
@@ -73,13 +79,18 @@ func NewAdminHandler(o Operator, watched Watched) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+adminStatus, statusHandler(watched.Status))
 	mux.HandleFunc("GET "+adminLogs, watched.logs)
-	mux.Handle("POST "+adminRotate, stream(func(ctx context.Context, _ struct{}, by string, report func(service.Step)) error {
-		return o.Rotate(ctx, by, report)
-	}))
+	bare := func(f func(ctx context.Context, by string, report func(service.Step)) error) http.Handler {
+		return stream(func(ctx context.Context, _ struct{}, by string, report func(service.Step)) error {
+			return f(ctx, by, report)
+		})
+	}
+	mux.Handle("POST "+adminRotate, bare(o.Rotate))
 	mux.Handle("POST "+adminRevoke, stream(o.Revoke))
 	mux.Handle("POST "+adminMaintenance, stream(func(ctx context.Context, r maintenanceRequest, by string, report func(service.Step)) error {
 		return o.Maintenance(ctx, r.On, by, report)
 	}))
+	mux.Handle("POST "+adminDrain, stream(o.Drain))
+	mux.Handle("POST "+adminResume, bare(o.Resume))
 	return onlyUs(mux)
 }
 
@@ -116,10 +127,14 @@ func stream[Req any](f func(ctx context.Context, r Req, by string, report func(s
 			err = fmt.Errorf("read the request: %w", err)
 		} else {
 			err = f(r.Context(), req, fmt.Sprintf("uid %d", peer.Uid), func(s service.Step) {
-				write(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err)})
+				write(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err), Passing: s.Passing})
 			})
 		}
-		write(AdminStep{Done: true, Error: text(err)})
+		last := AdminStep{Done: true, Error: text(err)}
+		if cut, ok := errors.AsType[*service.CutError](err); ok {
+			last.Cut = cut.Calls
+		}
+		write(last)
 	})
 }
 

@@ -45,6 +45,16 @@ func (o operator) Maintenance(ctx context.Context, on bool, by string, report fu
 	return o.do(ctx, report)
 }
 
+func (o operator) Drain(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error {
+	o.asked <- fmt.Sprintf("drain %+v by %s", r, by)
+	return o.do(ctx, report)
+}
+
+func (o operator) Resume(ctx context.Context, by string, report func(service.Step)) error {
+	o.asked <- "resume by " + by
+	return o.do(ctx, report)
+}
+
 // admin serves o on a socket that everybody may write.
 func admin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
 	t.Helper()
@@ -130,7 +140,7 @@ func dialAs(t *testing.T, uid uintptr, socket string) net.Conn {
 
 func TestAdminPeer(t *testing.T) {
 	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
-	for path, body := range map[string]string{"/v1/rotate": "{}", "/v1/revoke": `{"All":true}`, "/v1/maintenance": `{"On":true}`} {
+	for path, body := range map[string]string{"/v1/rotate": "{}", "/v1/revoke": `{"All":true}`, "/v1/maintenance": `{"On":true}`, "/v1/drain": `{"Then":"stop"}`, "/v1/resume": "{}"} {
 		code, reply := post(t, dialAs(t, 65534, socket), "POST", path, body)
 		if code != http.StatusForbidden || strings.TrimSpace(reply) != "only root and the user of turnwarden may use the admin socket" {
 			t.Errorf("%s as nobody: %d %s", path, code, reply)
@@ -166,6 +176,8 @@ func TestAdminRequests(t *testing.T) {
 		"rotate":                {"POST", "/v1/rotate", "{}", 200, `"done":true`, "rotate " + root},
 		"revoke":                {"POST", "/v1/revoke", `{"Generation":3,"KeepCalls":true}`, 200, `"done":true`, "revoke {Generation:3 All:false User: KeepCalls:true Wait:false} " + root},
 		"maintenance":           {"POST", "/v1/maintenance", `{"On":true}`, 200, `"done":true`, "maintenance true " + root},
+		"drain":                 {"POST", "/v1/drain", `{"Limit":60000000000,"Then":"hold","NoLock":true}`, 200, `"done":true`, "drain {Limit:1m0s Then:hold NoLock:true} " + root},
+		"resume":                {"POST", "/v1/resume", "{}", 200, `"done":true`, "resume " + root},
 		"an unknown field":      {"POST", "/v1/revoke", `{"All":true,"Force":true}`, 200, `read the request: json: unknown field \"Force\"`, ""},
 		"a wrong type":          {"POST", "/v1/revoke", `{"Generation":"all"}`, 200, "read the request: json: cannot unmarshal string", ""},
 		"a negative number":     {"POST", "/v1/revoke", `{"Generation":-1}`, 200, "read the request: json: cannot unmarshal number", ""},
@@ -220,6 +232,23 @@ func TestAdminStreams(t *testing.T) {
 	}
 	if asked := <-o.asked; !strings.Contains(asked, "User:tw-0123456789-alice KeepCalls:false Wait:true") {
 		t.Errorf("asked to %s", asked)
+	}
+}
+
+// TestAdminDrainCuts: the number of calls that a deadline has ended arrives, and how a
+// wait goes is told from what was done.
+func TestAdminDrainCuts(t *testing.T) {
+	socket, _ := admin(t, func(_ context.Context, report func(service.Step)) error {
+		report(service.Step{Name: "ending", Detail: "7 calls left", Passing: true})
+		return fmt.Errorf("drain: %w", &service.CutError{Calls: 7})
+	})
+	var got []transport.AdminStep
+	err := transport.NewAdminClient(socket).Drain(t.Context(), service.DrainRequest{Then: service.ThenStop}, func(s transport.AdminStep) { got = append(got, s) })
+	if cut, ok := errors.AsType[*service.CutError](err); !ok || cut.Calls != 7 || err.Error() != "the deadline has cut 7 calls" {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff([]transport.AdminStep{{Step: "ending", Detail: "7 calls left", Passing: true}}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

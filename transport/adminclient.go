@@ -44,6 +44,16 @@ func (c *AdminClient) Maintenance(ctx context.Context, on bool, report func(Admi
 	return c.post(ctx, adminMaintenance, maintenanceRequest{on}, report)
 }
 
+// Drain empties the node. The error is a *service.CutError where the limit has ended calls.
+func (c *AdminClient) Drain(ctx context.Context, r service.DrainRequest, report func(AdminStep)) error {
+	return c.post(ctx, adminDrain, r, report)
+}
+
+// Resume ends a drain, as far as that can be.
+func (c *AdminClient) Resume(ctx context.Context, report func(AdminStep)) error {
+	return c.post(ctx, adminResume, struct{}{}, report)
+}
+
 func (c *AdminClient) post(ctx context.Context, path string, request any, report func(AdminStep)) error {
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -61,6 +71,8 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 			return fmt.Errorf("the answer ended early; turnwarden's log says what was done: %w", err)
 		}
 		switch {
+		case s.Done && s.Cut > 0:
+			return &service.CutError{Calls: s.Cut}
 		case s.Done && s.Error != "":
 			return errors.New(s.Error)
 		case s.Done:

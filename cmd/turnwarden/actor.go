@@ -57,17 +57,22 @@ func (s *signals) interrupt() (context.Context, context.CancelFunc) {
 // run returns at the first signal, and leaves a goroutine that waits for the
 // second until done is closed.
 func (s *signals) run(ctx context.Context, done <-chan struct{}) error {
+	until := 1 // signals, up to the one that hurries
 	select {
 	case <-ctx.Done():
+		until = 2 // nobody has sent the first one yet
 	case <-s.incoming:
 	}
 	go func() {
-		select {
-		case <-s.incoming:
-			s.reset()
-			close(s.hurry)
-		case <-done:
+		for range until {
+			select {
+			case <-s.incoming:
+			case <-done:
+				return
+			}
 		}
+		s.reset()
+		close(s.hurry)
 	}()
 	return nil
 }

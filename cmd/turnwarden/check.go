@@ -10,6 +10,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/registry"
 )
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -73,6 +74,9 @@ func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string))
 	checkZooKeeper(r.ZooKeeper, r.Path, r.TLS, bad)
 	if !validZNode(r.PrometheusPath) {
 		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), acceptedZNode)
+	}
+	if lock := registry.LockPath(r.Path); r.PrometheusPath == lock {
+		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), "another path than "+lock+", where nodes queue for their turn to drain")
 	}
 	if r.Path == r.PrometheusPath {
 		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), "another path than registry.path, or readers would take one node for the other")

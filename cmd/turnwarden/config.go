@@ -60,6 +60,7 @@ type RegistryConfig struct {
 	Zone           string        `yaml:"zone" help:"Zone published in the record."`
 	AuthFile       string        `yaml:"auth_file" help:"File with user:password for ZooKeeper's digest scheme, mode 0600."`
 	ACL            string        `yaml:"acl" default:"open" oneof:"open digest" help:"Who may write our nodes: everybody, or holders of auth_file's secret."`
+	MaxDraining    int           `yaml:"max_draining" default:"1" min:"1" help:"How many nodes of the fleet may drain at once; turnwarden drain and restart wait for their turn."`
 	TLS            TLSConfig     `yaml:"tls"`
 }
 

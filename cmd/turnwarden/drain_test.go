@@ -1,13 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"github.com/pion/stun/v4"
 
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/realtest"
@@ -99,4 +105,355 @@ func TestMaintenance(t *testing.T) {
 	}
 	listed(t, c, 10*time.Second)
 	h.waitReady(t)
+}
+
+// open opens n calls, as the clients of the node.
+func (h *host) open(t *testing.T, n int) (calls []*call) {
+	t.Helper()
+	s, err := fetch(h.rest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		calls = append(calls, dialCall(t, h.addr().String(), s))
+	}
+	return calls
+}
+
+// hangUp ends calls as a client does.
+func hangUp(t *testing.T, calls []*call) {
+	t.Helper()
+	for i, c := range calls {
+		if code := c.request(t, stun.MethodRefresh, stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)}); code != 0 {
+			t.Errorf("call %d cannot be ended: %d", i, code)
+		}
+	}
+}
+
+// alive has every call be refreshed.
+func alive(t *testing.T, calls []*call) {
+	t.Helper()
+	for i, c := range calls {
+		if code := c.refresh(t); code != 0 {
+			t.Errorf("call %d of %d is cut: refresh answered %d", i, len(calls), code)
+		}
+	}
+}
+
+// asked is a client command under way.
+type asked struct {
+	cmd    *exec.Cmd
+	out    string // path of what it prints
+	exited <-chan struct{}
+}
+
+// begin runs a client command on the host's admin socket and does not wait for it.
+func (h *host) begin(t *testing.T, args ...string) *asked {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], append(args, "--socket="+h.socket())...)
+	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	a := &asked{cmd: cmd, out: filepath.Join(t.TempDir(), "out")}
+	a.exited = realtest.Spawn(t, cmd, a.out)
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-a.exited
+	})
+	return a
+}
+
+// said waits until the command has printed it.
+func (a *asked) said(t *testing.T, want string) {
+	t.Helper()
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if b, err := os.ReadFile(a.out); err != nil || !strings.Contains(string(b), want) {
+			return fmt.Errorf("no %q in %q, %v", want, b, err)
+		}
+		return nil
+	})
+}
+
+// ends waits for the command and returns its exit code and all that it printed.
+func (a *asked) ends(t *testing.T, limit time.Duration) (out string, code int) {
+	t.Helper()
+	b := func() string { b, _ := os.ReadFile(a.out); return string(b) }
+	select {
+	case <-a.exited:
+	case <-time.After(limit):
+		t.Fatalf("the command does not end:\n%s", b())
+	}
+	return b(), a.cmd.ProcessState.ExitCode()
+}
+
+// drains waits until the node is in the phase.
+func (h *host) drains(t *testing.T) {
+	t.Helper()
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if code, body, err := h.get("/-/ready"); err != nil || code != 503 || !strings.Contains(body, "draining") {
+			return fmt.Errorf("ready: %d %q, %w", code, body, err)
+		}
+		return nil
+	})
+}
+
+// TestDrainFifty: 50 live allocations on a real coturn; the drain ends when the last
+// one does, and none is cut. The server is a new one then, and the node ready.
+func TestDrainFifty(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	calls := h.open(t, 50)
+	child := h.child(t)
+	restart := h.begin(t, "restart", "--no-lock", "--deadline=10m")
+	restart.said(t, "cannot refuse new calls")
+	h.drains(t)
+	realtest.Eventually(t, 10*time.Second, func() error { // a probe may have been under way
+		if got := h.metric(t, "turnwarden_allocations"); got != "50" {
+			return fmt.Errorf("%s allocations, and our own probe is none of them; want 50", got)
+		}
+		return nil
+	})
+	if end := h.metric(t, "turnwarden_drain_deadline_timestamp_seconds"); end == "0" {
+		t.Error("no deadline in the metrics")
+	}
+	hangUp(t, calls[1:])
+	alive(t, calls[:1])
+	select {
+	case <-restart.exited:
+		t.Fatal("the drain ended with a call open")
+	case <-time.After(2 * time.Second):
+	}
+	if h.child(t) != child {
+		t.Fatal("the child was replaced with a call open")
+	}
+	alive(t, calls[:1])
+	began := time.Now()
+	hangUp(t, calls[:1])
+	out, code := restart.ends(t, 20*time.Second)
+	t.Logf("over %v after the last call:\n%s", time.Since(began).Round(time.Millisecond), out)
+	if code != 0 || !strings.Contains(out, "all have ended") {
+		t.Errorf("exit code %d", code)
+	}
+	if now := h.child(t); now == child || now == 0 {
+		t.Errorf("child %d, and before %d", now, child)
+	}
+	h.waitReady(t)
+	if got := h.metric(t, `turnwarden_child_restarts_total{reason="requested"}`); got != "1" {
+		t.Errorf("%s restarts on request, want 1", got)
+	}
+	if end := h.metric(t, "turnwarden_drain_deadline_timestamp_seconds"); end != "0" {
+		t.Errorf("a deadline at %s after the drain", end)
+	}
+	alive(t, h.open(t, 1))
+}
+
+// TestDrainDeadline: on the deadline the calls that are left are cut, and the count
+// says so; turnwarden has ended when the command has.
+func TestDrainDeadline(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	calls := h.open(t, 50)
+	hangUp(t, calls[:20])
+	out, code := h.ask(t, "drain", "--no-lock", "--deadline=3s")
+	t.Log(out)
+	if code != 3 || !strings.Contains(out, "turnwarden: the deadline has cut 30 calls") {
+		t.Errorf("exit code %d, want 3 for 30 calls", code)
+	}
+	if h.child(t) != 0 {
+		t.Error("the child outlives the command")
+	}
+	if code := h.wait(t, 10*time.Second); code != 0 {
+		t.Errorf("turnwarden ended with %d, want 0", code)
+	}
+}
+
+// TestDrainInterrupted: Ctrl-C leaves the drain running; asked again, it is followed;
+// resumed, no call is cut and the node is as it was.
+func TestDrainInterrupted(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	calls := h.open(t, 1)
+	child := h.child(t)
+	drain := h.begin(t, "drain", "--no-lock", "--deadline=10m")
+	drain.said(t, "refuse")
+	if err := drain.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := drain.ends(t, 10*time.Second); code != 1 || !strings.Contains(out, "what was asked goes on") {
+		t.Errorf("interrupted: %d\n%s", code, out)
+	}
+	h.drains(t)
+	again := h.begin(t, "drain", "--no-lock", "--then=hold")
+	again.said(t, "a drain is under way")
+	out, code := h.ask(t, "resume")
+	if code != 0 {
+		t.Errorf("resume: %d\n%s", code, out)
+	}
+	if out, code := again.ends(t, 10*time.Second); code != 0 {
+		t.Errorf("the drain that was resumed: %d\n%s", code, out)
+	}
+	h.waitReady(t)
+	alive(t, calls)
+	if h.child(t) != child {
+		t.Error("the child was replaced")
+	}
+	if out, code := h.ask(t, "resume"); code != 1 || !strings.Contains(out, "no drain is under way") {
+		t.Errorf("a second resume: %d %s", code, out)
+	}
+	if out, code := h.ask(t, "drain"); code != 1 || !strings.Contains(out, "--no-lock drains all the same") {
+		t.Errorf("without ZooKeeper: %d %s", code, out)
+	}
+}
+
+// TestDrainRefuses: a coturn that can refuses new calls once readers of the record must
+// have noticed, and keeps the others. It is asked for nothing that it would count as a
+// call, and no credential is made that it could not prove. Its slow end is waited for.
+func TestDrainRefuses(t *testing.T) {
+	t.Parallel()
+	h, _, c := registered(t, options{set: map[string]string{
+		"coturn.turnserver": installFakeCoturn(t, "4.17.1"), "coturn.cli": "false",
+		"credentials.rotate_every": "2s", "credentials.lifetime": "1m",
+	}})
+	calls := h.open(t, 3)
+	child := h.child(t)
+	began := time.Now()
+	restart := h.begin(t, "restart", "--deadline=10m")
+	restart.said(t, "unlisted")
+	stated(t, c, "draining")
+	// Who has read the record a moment ago is served.
+	calls = append(calls, h.open(t, 1)...)
+	restart.said(t, "answers 403 to new calls")
+	if took := time.Since(began); took < 4*time.Second {
+		t.Errorf("new calls refused after %v, and the session timeout is 4 s", took)
+	}
+	s, err := fetch(h.rest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, generation := h.metric(t, `turnwarden_refusals_total{code="403"}`), s.UserID
+	// Some probes and rotations would have been due in this time.
+	select {
+	case <-restart.exited:
+		t.Fatal("the drain ended with calls open")
+	case <-time.After(5 * time.Second):
+	}
+	if got := h.metric(t, `turnwarden_refusals_total{code="403"}`); got != refused {
+		t.Errorf("%s Allocates refused, and %s before: nobody but us is here", got, refused)
+	}
+	if s, err := fetch(h.rest()); err != nil || s.UserID != generation {
+		t.Errorf("another credential while none can be proved: %v, %v", s.UserID, err)
+	}
+	alive(t, calls)
+	if code := newCall(t, "udp", h.addr().String(), s).request(t, stun.MethodAllocate, requestedUDP{}); code != 403 {
+		t.Errorf("a new call: %d, want 403", code)
+	}
+	if out, code := h.ask(t, "rotate"); code != 1 || !strings.Contains(out, "no new credential can be proved") {
+		t.Errorf("rotate: %d %s", code, out)
+	}
+	hangUp(t, calls)
+	out, code := restart.ends(t, 40*time.Second)
+	t.Log(out)
+	if code != 0 || !strings.Contains(out, "all have ended") {
+		t.Errorf("exit code %d", code)
+	}
+	if now := h.child(t); now == child || now == 0 {
+		t.Errorf("child %d, and before %d", now, child)
+	}
+	listed(t, c, 10*time.Second)
+	if got := h.metric(t, `turnwarden_child_restarts_total{reason="requested"}`); got != "1" {
+		t.Errorf("%s restarts on request, want 1", got)
+	}
+	// It rotates again.
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if s, err := fetch(h.rest()); err != nil || s.UserID == generation {
+			return fmt.Errorf("credential %v, %w", s.UserID, err)
+		}
+		return nil
+	})
+}
+
+// TestDrainAndDie: a child that dies while it drains is not started again, until
+// somebody wants one; what was told to refuse calls cannot be told otherwise.
+func TestDrainAndDie(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{set: map[string]string{"coturn.turnserver": installFakeCoturn(t, "4.7.0"), "coturn.cli": "false"}})
+	h.serve(t)
+	h.open(t, 2)
+	child := h.child(t)
+	drain := h.begin(t, "drain", "--no-lock", "--then=hold")
+	drain.said(t, "answers 403")
+	// The resume keeps the calls, and replaces the server when they have ended.
+	resume := h.begin(t, "resume")
+	resume.said(t, "cannot be told otherwise")
+	if h.child(t) != child {
+		t.Fatal("a resume cut calls")
+	}
+	// And back: the last word counts.
+	h.begin(t, "drain", "--no-lock", "--then=hold").said(t, "a drain is under way")
+	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	out, code := drain.ends(t, 20*time.Second)
+	if code != 1 || !strings.Contains(out, "turnserver ended (signal SIGKILL) with 2 calls") {
+		t.Errorf("the child died: %d\n%s", code, out)
+	}
+	select {
+	case <-time.After(2 * time.Second):
+	case <-h.exited:
+		t.Fatal("turnwarden ended")
+	}
+	if pid := h.child(t); pid != 0 {
+		t.Errorf("child %d was started while the node is held", pid)
+	}
+	if code, body, err := h.get("/-/ready"); err != nil || code != 503 || !strings.Contains(body, "until turnwarden resume") {
+		t.Errorf("ready: %d %s %v", code, body, err)
+	}
+	if out, code := h.ask(t, "resume"); code != 0 {
+		t.Errorf("resume: %d\n%s", code, out)
+	}
+	h.waitReady(t)
+	alive(t, h.open(t, 1))
+}
+
+// TestDrainQueue: one node of the fleet drains at a time, the other says for whom it
+// waits, and a holder who dies frees its turn with its session.
+func TestDrainQueue(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	var hosts []*host
+	for _, name := range []string{"turn-1", "turn-2"} {
+		h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{"node": name}})
+		h.serve(t)
+		hosts = append(hosts, h)
+	}
+	for _, h := range hosts {
+		realtest.Eventually(t, 20*time.Second, func() error {
+			if got := h.metric(t, "turnwarden_zookeeper_registered"); got != "1" {
+				return fmt.Errorf("registered %s", got)
+			}
+			return nil
+		})
+	}
+	if out, code := hosts[0].ask(t, "drain", "--then=hold"); code != 0 {
+		t.Fatalf("%d\n%s", code, out)
+	}
+	second := hosts[1].begin(t, "drain", "--then=hold")
+	realtest.Eventually(t, 20*time.Second, func() error {
+		log, err := os.ReadFile(filepath.Join(hosts[1].dir, "log"))
+		if err == nil && !strings.Contains(string(log), "waits for its turn") {
+			err = errors.New("it does not wait")
+		}
+		return err
+	})
+	// Nobody who reads the records sees the queue.
+	all, err := records(z.Client(t), "/turn/servers")
+	if err != nil || len(all) != 2 || all["turn-1"].State != "draining" || all["turn-2"].State != "up" {
+		t.Errorf("records %+v, %v", all, err)
+	}
+	hosts[0].signal(t, syscall.SIGKILL)
+	if out, code := second.ends(t, 20*time.Second); code != 0 || !strings.Contains(out, "held") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	stated(t, z.Client(t), "draining")
 }

@@ -26,6 +26,7 @@ const (
 	exitOK    = 0
 	exitError = 1 // failed at run time
 	exitUsage = 2 // usage, configuration or preflight
+	exitCut   = 3 // a drain's deadline has ended calls
 )
 
 func main() {
@@ -141,6 +142,9 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	}
 	if _, refused := errors.AsType[*refusal](err); refused {
 		return exitUsage
+	}
+	if _, cut := errors.AsType[*service.CutError](err); cut {
+		return exitCut
 	}
 	return exitError
 }

@@ -14,5 +14,9 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if version := os.Getenv(fakeEnv); version != "" {
+		fakeCoturnMain(version)
+		return
+	}
 	testscript.Main(m, map[string]func(){"turnwarden": main})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -31,6 +30,7 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 	}
 	requests["revoke"] = revoke(add("revoke", "Take compromised credentials out of use at once and end the calls made with them."))
 	requests["maintenance"] = maintenance(add("maintenance", "Take the node out of the list while everything goes on running, over restarts too, or end that."))
+	addDrain(requests, add)
 	return requests
 }
 
@@ -39,14 +39,9 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 func operate(f flags, stdout io.Writer, s *signals, r request) error {
 	ctx, stop := s.interrupt()
 	defer stop()
-	err := r(ctx, transport.NewAdminClient(f.socket), func(s transport.AdminStep) {
-		outcome := "ok"
-		if s.Error != "" {
-			outcome = "FAILED: " + s.Error
-		}
-		took := time.Duration(s.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
-		fmt.Fprintf(stdout, "%-12s %-60s %10v  %s\n", s.Step, s.Detail, took, outcome)
-	})
+	p := newPrinter(stdout)
+	err := r(ctx, transport.NewAdminClient(f.socket), p.print)
+	p.end()
 	if ctx.Err() != nil {
 		return errors.New("interrupted; what was asked goes on, and turnwarden's log says what was done")
 	}

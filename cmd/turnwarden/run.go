@@ -89,11 +89,16 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	if len(cfg.Registry.ZooKeeper) > 0 {
 		parts.Registrar = registry.New(registry.Config{
 			Directory: at.directory, Node: cfg.Node, Path: cfg.Registry.Path, Interval: cfg.Traffic.Interval,
-			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(cfg),
+			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(cfg), MaxDraining: cfg.Registry.MaxDraining,
 		}, node.Publication, part("registry"), counts.Registry)
 	}
 	events := transport.NewEvents(node.Status, at.api.subscribers)
 	parts.Changed = events.Kick
+	var lock service.Lock
+	if parts.Registrar != nil {
+		lock = parts.Registrar.Draining()
+	}
+	parts.Drainer = service.NewDrainer(drainConfig(cfg, s.hurry), node, lock, part("drain"))
 	node.Join(parts)
 	counts.Observe(node.Status)
 
@@ -131,9 +136,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("notify", notify.run)
 	addStop("unlist", node.Unlist)
-	if cfg.Coturn.DrainTimeout > 0 {
-		addStop("drain", func() { node.Drain(cfg.Coturn.DrainTimeout, s.hurry) })
-	}
+	addRun("drain", parts.Drainer.Run)
 	if parts.Registrar != nil {
 		addRun("registry", parts.Registrar.Run)
 	}

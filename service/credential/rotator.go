@@ -64,6 +64,7 @@ type Rotator struct {
 
 	kick   chan struct{}
 	repair atomic.Bool
+	held   atomic.Bool
 	tasks  chan func(context.Context) // run by Run, between its own steps
 	ended  chan struct{}              // closed when Run has returned
 
@@ -128,6 +129,13 @@ func (r *Rotator) Repair() {
 	r.Kick()
 }
 
+// Hold keeps Run from making a successor, while the TURN server takes no new call and
+// so can prove none. What is handed out stays so until its expiry.
+func (r *Rotator) Hold(hold bool) {
+	r.held.Store(hold)
+	r.Kick()
+}
+
 // Run rotates until ctx ends. It fails never: what cannot be done now is tried
 // again, and the last good generation is served meanwhile.
 func (r *Rotator) Run(ctx context.Context) error {
@@ -155,6 +163,9 @@ func (r *Rotator) Run(ctx context.Context) error {
 // renew makes sure that an active generation is served and young enough, and
 // returns when to look again.
 func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
+	if r.held.Load() {
+		return time.Hour
+	}
 	if wait := r.retryAt.Sub(now); wait > 0 {
 		return wait
 	}

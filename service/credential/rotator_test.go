@@ -216,3 +216,21 @@ func TestPeekIsNoClaim(t *testing.T) {
 		}
 	})
 }
+
+func TestHold(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start()
+		first := w.mustFetch(t)
+		puts, proofs := w.count("put"), w.count("allocate")
+		w.rotator().Hold(true)
+		w.pass(lifetime - time.Second)
+		if got := w.mustFetch(t); got != first || w.count("put") != puts || w.count("allocate") != proofs {
+			t.Errorf("held: generation %d, %d puts, %d proofs; want %d, %d, %d", got.Generation, w.count("put"), w.count("allocate"), first.Generation, puts, proofs)
+		}
+		w.rotator().Hold(false)
+		w.pass(0)
+		if got := w.mustFetch(t); got.Generation != 2 {
+			t.Errorf("generation %d after the hold, and the first was overdue", got.Generation)
+		}
+	})
+}

@@ -136,7 +136,7 @@ func (n *Node) claim(data []byte) (bool, error) {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, zk.ErrNoNode):
-		return false, n.makeParent(parent(n.path))
+		return false, n.session.makeParent(n.link, parent(n.path))
 	case !errors.Is(err, zk.ErrNodeExists):
 		return false, err
 	}
@@ -221,20 +221,20 @@ func (n *Node) conflict(why string) (bool, error) {
 	return false, fmt.Errorf("%w: %s", ErrConflict, why)
 }
 
-// makeParent creates what is missing above the node, for good: a container would
+// makeParent creates what is missing above a node, for good: a container would
 // vanish with its last child and leave readers deaf. It starts at the bottom, for
 // what exists further up need not be ours to create in.
-func (n *Node) makeParent(path string) error {
+func (s *Session) makeParent(l *link, path string) error {
 	create := func(c *zk.Conn) error {
-		_, err := c.Create(path, nil, 0, n.session.acl())
+		_, err := c.Create(path, nil, 0, s.acl())
 		return err
 	}
-	err := n.session.do(n.link, "create", create)
+	err := s.do(l, "create", create)
 	if errors.Is(err, zk.ErrNoNode) && path != "/" {
-		if err := n.makeParent(parent(path)); err != nil {
+		if err := s.makeParent(l, parent(path)); err != nil {
 			return err
 		}
-		err = n.session.do(n.link, "create", create)
+		err = s.do(l, "create", create)
 	}
 	if err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return fmt.Errorf("create %s: %w", path, err)

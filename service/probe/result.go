@@ -112,6 +112,9 @@ func (r Result) decide(o round, failAfter int) Result {
 		return r
 	}
 	r.Failures = 0
+	if o.partial { // it proves nothing new
+		return r
+	}
 	r.Served = true
 	r.Serving = !r.OpenRelay
 	return r

@@ -18,6 +18,7 @@ type round struct {
 	foreign   error // then nobody was asked
 	transport Transport
 	decides   bool
+	partial   bool // nothing was asked that only a working server can answer
 	report    Report
 
 	err    error // why it does not serve, nil if it does
@@ -46,11 +47,11 @@ func (p *Prober) ask(ctx context.Context, t Target, l Listener, decides bool) ro
 		q.Echo = echoBytes
 	}
 	begin := time.Now()
-	o := round{transport: l.Transport, decides: decides, report: q.ask(ctx, p.open(l))}
+	o := round{transport: l.Transport, decides: decides, partial: t.NoTURN, report: q.ask(ctx, p.open(l))}
 	o.at = time.Now()
 	o.settle(p.node.RelayFree, p.node.Advertised)
 	transport := string(l.Transport)
-	if o.err == nil && o.relay == nil {
+	if o.err == nil && o.relay == nil && !o.partial {
 		p.m.Duration.With("transport", transport).Observe(o.at.Sub(begin).Seconds())
 	}
 	if o.report.RTT > 0 {

@@ -163,3 +163,26 @@ func summary(r Result) (s string) {
 	}
 	return s
 }
+
+// TestNoTURN: what answers a Binding is not proved to serve, nor to serve no more.
+func TestNoTURN(t *testing.T) {
+	w := &world{pid: 1, noTURN: true, alloc: refused}
+	p := w.prober(usual)
+	p.set(newResult(w.target()))
+	for i, step := range []struct {
+		edit func()
+		want string
+	}{
+		{func() {}, "starting"},
+		{func() { w.noTURN, w.alloc = false, nil }, "serving authenticated"},
+		{func() { w.noTURN, w.alloc, w.anonymous = true, refused, open }, "serving authenticated"},
+		{func() { w.bind = silent }, "serving authenticated failures=1 bind"},
+		{func() { w.bind = nil }, "serving authenticated"},
+	} {
+		step.edit()
+		p.probe(t.Context(), w.target())
+		if got := summary(p.Last()); got != step.want {
+			t.Errorf("round %d: got %q, want %q", i, got, step.want)
+		}
+	}
+}

@@ -40,6 +40,7 @@ type world struct {
 	side                    error       // what every one of them answers to a Binding
 	hang, sideHang          bool        // nothing is answered until the deadline
 	noCredential, relayFree bool
+	noTURN                  bool
 	rounds, notified        int
 	asked                   []string // transport and stage of all that was asked
 }
@@ -58,7 +59,7 @@ func (w *world) count() int {
 }
 
 func (w *world) target() Target {
-	t := Target{PID: w.pid, Listeners: []Listener{{Transport: UDP}}, LoopbackPeers: true}
+	t := Target{PID: w.pid, Listeners: []Listener{{Transport: UDP}}, LoopbackPeers: true, NoTURN: w.noTURN}
 	for _, o := range w.others {
 		t.Listeners = append(t.Listeners, Listener{Transport: o})
 	}

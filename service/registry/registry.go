@@ -19,6 +19,7 @@ type Config struct {
 	PrometheusPath string // parent of the nodes for Prometheus; empty: none
 	Prometheus     []byte // content of our node there
 	Interval       time.Duration
+	MaxDraining    int // how many nodes of the fleet may drain at once
 }
 
 // Publication is what the source wants to be read about this node.
@@ -41,6 +42,7 @@ type Registrar struct {
 	session    *directory.Session
 	record     *directory.Node
 	prometheus *directory.Node // nil: none
+	draining   *directory.Lock
 	seq        uint64
 	kick       chan struct{}
 	done       chan struct{} // closed when Run has ended
@@ -64,11 +66,20 @@ func New(cfg Config, source func() Publication, logger *slog.Logger, m Metrics) 
 		kick:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
+	r.draining = session.Lock(LockPath(cfg.Path), cfg.Node, cfg.MaxDraining)
 	if cfg.PrometheusPath != "" {
 		r.prometheus = session.Node(cfg.PrometheusPath+"/"+cfg.Node, bytes.Equal)
 	}
 	return r
 }
+
+// LockPath is where the nodes queue for their turn to drain: beside the records, where
+// nobody takes a place in the queue for a server.
+func LockPath(path string) string { return path + "-draining" }
+
+// Draining is the lock of those who drain, on the session of the record: who loses
+// that is neither listed nor draining any more, as far as the others can know.
+func (r *Registrar) Draining() *directory.Lock { return r.draining }
 
 // sameHost tells two hosts of the same name apart by the address they answer at.
 func sameHost(theirs, ours []byte) bool {

@@ -54,6 +54,7 @@ func (c Command) Adopt(ctx context.Context, left Left) (*ChildProcess, error) {
 		p.closePipes()
 		return nil, fmt.Errorf("go on with process %d: %w", left.PID, err)
 	}
+	p.kernel = process
 	go c.follow(ctx, p, process)
 	return p, nil
 }

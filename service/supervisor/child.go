@@ -41,7 +41,7 @@ type Child struct {
 	Exits      []Exit    // the last few, newest first; never changed once it is out
 	StartError string    // why the last start failed; empty once one succeeds
 	NextStart  time.Time // set in Backoff
-	HaltCause  string    // why it stays down; empty unless Halt was called
+	HaltCause  string    // why it stays down; empty unless Halt, Stop or Retire was called
 }
 
 // keptExits is how many ends are remembered: a crash loop shows in far fewer.
@@ -51,7 +51,7 @@ const keptExits = 8
 type Exit struct {
 	Code   int    // exit code, -1 when a signal ended it
 	Signal string // as "SIGKILL", empty when it exited by itself
-	Cause  string // a Reason, the cause given to Halt, or "shutdown"
+	Cause  string // a Reason, the cause given to Halt, Stop or Retire, or "shutdown"
 	At     time.Time
 	Ran    time.Duration
 }

@@ -11,7 +11,7 @@
 // who else holds our ports can be told at any time (Foreign).
 //
 //	starting ──► running ──► stopping ──► starting   Restart
-//	   │ fails      │ dies       └──────► stopped    Halt, or the end of Run
+//	   │ fails      │ dies       └──────► stopped    Halt, Stop, or the end of Run
 //	   ▼            │
 //	backoff ◄───────┘
 //	   └──► starting

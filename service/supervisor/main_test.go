@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -47,6 +48,14 @@ var helpers = map[string]func(){
 		signal.Ignore(syscall.SIGTERM)
 		ready()
 		select {}
+	},
+	"say-signal": func() {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		ready()
+		for s := range c {
+			fmt.Println(s)
+		}
 	},
 	"crash": func() { os.Exit(7) },
 	"hang": func() {
@@ -158,6 +167,8 @@ func started(ctx context.Context, t *testing.T, cmd supervisor.Command, lines <-
 	}
 	return p
 }
+
+var discardLogger = slog.New(slog.DiscardHandler)
 
 // state is the state of a process as ps shows it, 'X' when there is none.
 func state(pid int) byte {

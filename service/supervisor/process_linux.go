@@ -50,6 +50,7 @@ type ChildProcess struct {
 	pid    int
 	pipes  [2]*os.File // the ends from which we read its stdout and stderr
 	output [2]*lines
+	kernel *os.Process
 	exited chan struct{} // closed when it has ended, perhaps not yet reaped
 	done   chan struct{} // closed when it has been reaped and err is set
 	err    error
@@ -61,6 +62,9 @@ type ChildProcess struct {
 
 // PID is the child's, also after it has ended.
 func (p *ChildProcess) PID() int { return p.pid }
+
+// Signal is safe beside the reaping: os.Process knows a child that has been reaped.
+func (p *ChildProcess) Signal(sig syscall.Signal) error { return p.kernel.Signal(sig) }
 
 // Wait returns when the child has been reaped.
 func (p *ChildProcess) Wait() error {
@@ -98,7 +102,7 @@ func (c Command) Start(ctx context.Context) (*ChildProcess, error) {
 		p.closePipes()
 		return nil, fmt.Errorf("start %s: %w", c.Path, err)
 	}
-	p.pid = cmd.Process.Pid
+	p.pid, p.kernel = cmd.Process.Pid, cmd.Process
 	go c.follow(ctx, p, cmd.Process)
 	return p, nil
 }

@@ -41,6 +41,9 @@ func (s *Supervisor) once(ctx context.Context) (Exit, error) {
 
 	exit := newExit(err)
 	exit.At, exit.Ran = time.Now(), time.Since(started)
+	if asked == "" && exit.Code == 0 {
+		asked = s.asked().halt // a retired child that went of its own accord
+	}
 	if asked != "" {
 		exit.Cause = asked
 		s.logger.Info("turnserver ended as asked", "cause", asked, "end", exit.String(), "ran", exit.Ran.Round(time.Millisecond))
@@ -67,6 +70,7 @@ func (s *Supervisor) begin(ctx context.Context) (Process, error) {
 		return nil, err
 	}
 	s.change(func(c *Child) {
+		s.process = process
 		c.State, c.PID, c.StartedAt, c.StartError = Running, process.PID(), time.Now(), ""
 		if s.reason != "" {
 			c.Restarts++
@@ -91,10 +95,13 @@ func (s *Supervisor) watch(ctx context.Context, stop context.CancelCauseFunc, ex
 			asked = causeShutdown
 		case <-s.wake:
 			switch o := s.asked(); {
-			case o.halt != "":
+			case o.how == atOnce:
 				asked = o.halt
 				stop(ErrKill)
-			case o.restart != "":
+			case o.how == gently:
+				asked = o.halt
+				stop(nil)
+			case o.restart == ReasonRequested, o.restart != "" && o.how != byItself:
 				asked = o.restart
 				stop(nil)
 			}
@@ -144,20 +151,21 @@ func (s *Supervisor) settle(exit Exit, startError error) time.Duration {
 }
 
 // rest waits for the next start: for delay, or for less if a restart is
-// requested, or until one is requested if the child has been halted.
+// requested, or until one is requested or the halt taken back if the child has been
+// halted.
 func (s *Supervisor) rest(ctx context.Context, delay time.Duration) {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	due := timer.C
 	for {
 		o := s.asked()
-		if o.restart == ReasonRequested {
+		switch {
+		case o.restart == ReasonRequested, o.halt == "" && due == nil:
 			return
-		}
-		if o.halt != "" && due != nil {
+		case o.halt != "" && due != nil:
 			due = nil
 			s.change(func(c *Child) { c.State, c.NextStart, c.HaltCause = Stopped, time.Time{}, o.halt })
-			s.logger.Error("turnserver stays down until a restart is requested", "cause", o.halt)
+			s.logger.Warn("turnserver stays down until a restart is requested", "cause", o.halt)
 		}
 		select {
 		case <-ctx.Done():

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"maps"
+	"syscall"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Saved struct {
 	Reason   string         // why the last run ended
 
 	Restart, Halt string // what has been asked for and not been done
+	How           ending
 }
 
 // Save returns what a successor needs. It is of use only while the child can neither be
@@ -23,7 +25,7 @@ func (s *Supervisor) Save() Saved {
 	defer s.mu.Unlock()
 	return Saved{
 		Child: s.child, Restarts: maps.Clone(s.restarts), Short: s.short, Reason: s.reason,
-		Restart: s.orders.restart, Halt: s.orders.halt,
+		Restart: s.orders.restart, Halt: s.orders.halt, How: s.orders.how,
 	}
 }
 
@@ -31,7 +33,7 @@ func (s *Supervisor) Save() Saved {
 // before Run.
 func (s *Supervisor) Resume(saved Saved, adopt Starter) {
 	s.child, s.short, s.reason = saved.Child, saved.Short, saved.Reason
-	s.orders = orders{restart: saved.Restart, halt: saved.Halt}
+	s.orders = orders{restart: saved.Restart, halt: saved.Halt, how: saved.How}
 	for _, t := range []*time.Time{&s.child.StartedAt, &s.child.NextStart, &s.child.LastExit.At} {
 		*t = live(*t)
 	}
@@ -67,6 +69,9 @@ func (s *Supervisor) goOn(ctx context.Context) Process {
 		s.logger.Info("turnserver goes on", "pid", p.PID())
 	}
 	s.adopt = nil
+	s.mu.Lock()
+	s.process = p
+	s.mu.Unlock()
 	return p
 }
 
@@ -74,5 +79,7 @@ func (s *Supervisor) goOn(ctx context.Context) Process {
 type lost struct{ pid int }
 
 func (l lost) PID() int { return l.pid }
+
+func (lost) Signal(syscall.Signal) error { return ErrNotRunning }
 
 func (lost) Wait() error { return &ExitError{Code: -1} }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"syscall"
 
 	"github.com/go-kit/kit/metrics"
 )
@@ -15,10 +16,12 @@ import (
 type Starter func(ctx context.Context) (Process, error)
 
 // Process is one run of the child. Wait returns when it has been reaped: nil
-// after exit code 0, an *ExitError after any other end.
+// after exit code 0, an *ExitError after any other end. Signal never reaches another
+// process, though that may have its pid by then.
 type Process interface {
 	PID() int
 	Wait() error
+	Signal(syscall.Signal) error
 }
 
 // ErrKill is the cause of a run's context that must end without grace.
@@ -48,6 +51,7 @@ type Supervisor struct {
 	short    int            // short runs in a row; only Run changes it, and what follows
 	reason   string         // why the last run ended, empty before the first has
 	restarts map[string]int // by reason
+	process  Process        // of the child, while it runs
 }
 
 // New returns a supervisor that starts nothing before Run. Every change of

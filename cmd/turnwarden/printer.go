@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+// passingEvery is how often a log, where nothing can be replaced, is told how a wait goes.
+const passingEvery = 30 * time.Second
+
+// printer shows the steps of a request: a line each, of which a passing one is replaced
+// by the next on a terminal, and mostly left out elsewhere.
+type printer struct {
+	out      io.Writer
+	terminal bool
+	open     bool // a passing line stands there without its end
+	said     time.Time
+}
+
+func newPrinter(out io.Writer) *printer {
+	p := &printer{out: out, said: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		p.terminal = err == nil
+	}
+	return p
+}
+
+func (p *printer) print(s transport.AdminStep) {
+	took := time.Duration(s.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
+	if took > time.Minute {
+		took = took.Round(time.Second)
+	}
+	outcome := "ok"
+	switch {
+	case s.Passing && !p.terminal && time.Since(p.said) < passingEvery:
+		return
+	case s.Passing:
+		took, outcome = took.Round(time.Second), "..."
+	case s.Error != "":
+		outcome = "FAILED: " + s.Error
+	}
+	if p.open {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+	fmt.Fprintf(p.out, "%-10s %-60s %10v  %s", s.Step, s.Detail, took, outcome)
+	p.open, p.said = s.Passing && p.terminal, time.Now()
+	if !p.open {
+		fmt.Fprintln(p.out)
+	}
+}
+
+// end leaves the terminal at the begin of a line.
+func (p *printer) end() {
+	if p.open {
+		fmt.Fprintln(p.out)
+	}
+}

@@ -1,0 +1,211 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DrainRequest says how a node is to be emptied.
+type DrainRequest struct {
+	Limit  time.Duration // from the unlisting; then the calls that are left are cut
+	Then   string        // what follows
+	NoLock bool          // whoever else of the fleet drains
+}
+
+// CutError says that a drain's limit ended calls.
+type CutError struct{ Calls int }
+
+func (e *CutError) Error() string {
+	return fmt.Sprintf("the deadline has cut %s", counted(e.Calls, "call"))
+}
+
+// DrainStatus is where the drain of a node stands.
+type DrainStatus struct {
+	Phase    DrainPhase
+	Then     string
+	Since    time.Time // of the unlisting
+	Deadline time.Time // zero = none
+}
+
+// text is why the node is not listed, in words.
+func (s DrainStatus) text() string {
+	switch text := "draining"; {
+	case s.Phase == DrainHeld:
+		return text + ": empty, until turnwarden resume"
+	case s.Phase == "":
+		return text
+	case s.Deadline.IsZero():
+		return text + ", then " + s.Then
+	default:
+		return text + ", then " + s.Then + ", until " + s.Deadline.Format(time.RFC3339) + " at most"
+	}
+}
+
+// DrainConfig says how a node is drained.
+type DrainConfig struct {
+	Limit          time.Duration // of a drain at SIGTERM; 0 = none
+	Notice         time.Duration // how long readers of the record may take to notice
+	SessionTimeout time.Duration // after which a record that cannot be written is gone
+	Hurry          <-chan struct{}
+}
+
+// Lock is the turn to drain, of which the fleet has few. Try names those who have it
+// while we have not.
+type Lock interface {
+	Try() (before []string, err error)
+	Release() error
+}
+
+// Drainer empties the node, one drain at a time. What is asked of it goes on when
+// whoever has asked is gone.
+type Drainer struct {
+	cfg      DrainConfig
+	node     *Node
+	lock     Lock // nil = the node has no fleet
+	logger   *slog.Logger
+	requests chan *drain
+	ended    chan struct{} // closed when Run has returned
+
+	mu      sync.Mutex
+	current *drain // nil = none
+}
+
+// NewDrainer returns a drainer that begins with Run.
+func NewDrainer(cfg DrainConfig, node *Node, lock Lock, logger *slog.Logger) *Drainer {
+	return &Drainer{cfg: cfg, node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), ended: make(chan struct{})}
+}
+
+// Run drains when it is asked to. It returns when a drain was the last thing that
+// turnwarden had to do, and when ctx ends: by then the node is empty, or its time is up.
+func (dr *Drainer) Run(ctx context.Context) error {
+	defer close(dr.ended)
+	for {
+		select {
+		case d := <-dr.requests:
+			if dr.drain(ctx, d) {
+				return nil
+			}
+		case <-ctx.Done():
+			if dr.cfg.Limit == 0 {
+				return nil
+			}
+			d, _, err := dr.begin(DrainRequest{Limit: dr.cfg.Limit, Then: ThenStop, NoLock: true}, "a signal")
+			if err == nil {
+				dr.drain(ctx, d)
+			}
+			return err
+		}
+	}
+}
+
+// begin makes a drain, or has the one under way take the request.
+func (dr *Drainer) begin(r DrainRequest, by string) (d *drain, joined bool, err error) {
+	select {
+	case <-dr.ended:
+		return nil, false, errStopping
+	default:
+	}
+	dr.mu.Lock()
+	defer dr.mu.Unlock()
+	if dr.current != nil && dr.current.join(r, by) {
+		return dr.current, true, nil
+	}
+	dr.current = newDrain(r, by)
+	dr.requests <- dr.current // it holds one, and there is but one
+	return dr.current, false, nil
+}
+
+var errStopping = errors.New("turnwarden is stopping")
+
+// Status returns where the drain stands. A nil Drainer has none.
+func (dr *Drainer) Status() DrainStatus {
+	if dr == nil {
+		return DrainStatus{}
+	}
+	dr.mu.Lock()
+	d := dr.current
+	dr.mu.Unlock()
+	if d == nil {
+		return DrainStatus{}
+	}
+	s := d.status()
+	if s.Phase == drainOver {
+		return DrainStatus{}
+	}
+	return s
+}
+
+// Drain empties the node and does what is to follow. It returns when that is done.
+func (n *Node) Drain(ctx context.Context, r DrainRequest, by string, report func(Step)) error {
+	switch {
+	case r.Then != ThenStop && r.Then != ThenRestart && r.Then != ThenHold:
+		return fmt.Errorf("found then %q; accepted: %s", r.Then, strings.Join([]string{ThenStop, ThenRestart, ThenHold}, ", "))
+	case r.Limit < 0:
+		return fmt.Errorf("found a deadline of %v; accepted: 0s and more", r.Limit)
+	}
+	d, joined, err := n.parts.Drainer.begin(r, by)
+	if err != nil {
+		return err
+	}
+	if joined {
+		report(Step{Name: "joined", Detail: "a drain is under way; the earlier deadline counts, and what was asked for last follows"})
+	}
+	return n.follow(ctx, d, 0, report)
+}
+
+// Resume ends a drain, as far as that can be.
+func (n *Node) Resume(ctx context.Context, by string, report func(Step)) error {
+	dr := n.parts.Drainer
+	dr.mu.Lock()
+	d := dr.current
+	dr.mu.Unlock()
+	if d == nil {
+		err := errors.New("no drain is under way")
+		if !n.parts.Maintenance.Since().IsZero() {
+			err = fmt.Errorf("%w; the node is in maintenance, which turnwarden maintenance off ends", err)
+		}
+		return err
+	}
+	step, from, err := d.resume(by)
+	if err != nil {
+		return err
+	}
+	report(step)
+	return n.follow(ctx, d, from, report)
+}
+
+// follow reports a drain's steps, from the given one on, until it is over, and how it
+// goes meanwhile.
+func (n *Node) follow(ctx context.Context, d *drain, from int, report func(Step)) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		steps, news, over, err := d.since(from)
+		for _, s := range steps {
+			report(s)
+		}
+		from += len(steps)
+		if over {
+			if d.status().Phase == drainStopping {
+				n.awaitEnd(ctx)
+			}
+			return err
+		}
+		select {
+		case <-news:
+		case <-tick.C:
+			report(n.progress(d))
+		case <-n.parts.Drainer.ended:
+			if _, _, over, _ := d.since(from); !over {
+				return errStopping
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the drain goes on", ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,435 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+// settle is how long no allocation may be seen until a node counts as empty: what
+// turnserver has just logged is still on its way to us.
+const settle = time.Second
+
+// lookEvery is how often a drain is looked at.
+const lookEvery = 200 * time.Millisecond
+
+// CauseDrain is the cause of a child that is down because its node was drained.
+const CauseDrain = "drain"
+
+// drain is one drain, from the request to its end.
+type drain struct {
+	asked time.Time
+
+	mu       sync.Mutex
+	by       string
+	request  DrainRequest
+	phase    DrainPhase
+	unlisted time.Time
+	deadline time.Time // zero = none, or not yet
+	before   []string  // whose turn it is
+	turn     bool
+	refusing int // pid of the child that takes no new call
+	resumed  bool
+	steps    []Step
+	err      error
+	news     chan struct{} // closed, and replaced, at every change
+}
+
+func newDrain(r DrainRequest, by string) *drain {
+	return &drain{asked: time.Now(), by: by, request: r, phase: DrainQueued, turn: r.NoLock, news: make(chan struct{})}
+}
+
+// change edits the drain and wakes those who follow it.
+func (d *drain) change(edit func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	edit()
+	close(d.news)
+	d.news = make(chan struct{})
+}
+
+func (d *drain) did(s Step) { d.change(func() { d.steps = append(d.steps, s) }) }
+
+// join takes another request, unless the drain is over: the earlier deadline counts,
+// and who came last says what follows.
+func (d *drain) join(r DrainRequest, by string) (joined bool) {
+	d.change(func() {
+		if joined = d.phase != drainOver; !joined {
+			return
+		}
+		d.by = by
+		d.request.Then, d.request.Limit = r.Then, min(d.request.Limit, r.Limit)
+		d.turn = d.turn || r.NoLock
+		if d.phase == DrainHeld {
+			d.err = nil // that is over, and was told
+		} else if !d.unlisted.IsZero() {
+			d.limit(time.Now().Add(r.Limit))
+		}
+	})
+	return joined
+}
+
+// limit sets the deadline, unless there is an earlier one.
+func (d *drain) limit(deadline time.Time) {
+	if d.deadline.IsZero() || deadline.Before(d.deadline) {
+		d.deadline = deadline
+	}
+}
+
+// resume has the drain end without its consequence, and says what cannot be undone.
+func (d *drain) resume(by string) (s Step, from int, err error) {
+	d.change(func() {
+		s.Name = "resume"
+		from = len(d.steps)
+		switch {
+		case d.phase == drainStopping:
+			err = errStopping
+		case d.phase == DrainEnding && d.refusing != 0:
+			d.request.Then, d.deadline = ThenRestart, time.Time{}
+			s.Detail = "no call is cut; but turnserver has been told to take no new one and cannot be told otherwise, so it is started anew when they have ended"
+		default:
+			d.resumed, d.err = true, nil
+			s.Detail = "the drain by " + d.by + " ends; what has ended with it stays so"
+		}
+		d.by = by
+	})
+	return s, from, err
+}
+
+func (d *drain) status() DrainStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return DrainStatus{Phase: d.phase, Then: d.request.Then, Since: d.unlisted, Deadline: d.deadline}
+}
+
+// since returns the steps from the given one on, what is closed when there are news,
+// whether there will be none, and what came of it.
+func (d *drain) since(from int) (steps []Step, news <-chan struct{}, over bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	over = d.phase == drainOver || d.phase == drainStopping || d.phase == DrainHeld && d.request.Then == ThenHold && !d.resumed
+	return d.steps[from:], d.news, over, d.err
+}
+
+// drain runs one drain, and says whether turnwarden is to end.
+func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
+	r := &drainRun{Drainer: dr, d: d, quiet: time.Now()}
+	d.mu.Lock()
+	request, by := d.request, d.by
+	d.mu.Unlock()
+	dr.logger.Info("drain asked for", "by", by, "then", request.Then, "limit", request.Limit)
+	queue, leave := context.WithCancel(context.WithoutCancel(ctx))
+	var queued sync.WaitGroup
+	defer queued.Wait()
+	defer leave()
+	if !request.NoLock {
+		queued.Go(func() { r.queue(queue) })
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		_, news, _, _ := d.since(0)
+		switch r.look(ctx) {
+		case drainStopping:
+			return true
+		case drainOver:
+			dr.mu.Lock()
+			defer dr.mu.Unlock()
+			if dr.current == d { // none has been asked for meanwhile
+				dr.current = nil
+			}
+			return false
+		}
+		stopping := ctx.Done()
+		if r.stopping {
+			stopping = nil
+		}
+		select {
+		case <-tick.C:
+		case <-news:
+		case <-stopping:
+		case <-dr.cfg.Hurry:
+			<-tick.C // it is closed and stays so
+		}
+	}
+}
+
+// drainRun is what only the goroutine of a drain knows.
+type drainRun struct {
+	*Drainer
+	d         *drain
+	quiet     time.Time // since when there has been no call; before that, the begin
+	open      int       // calls, when there was a child last
+	published time.Time // when the record said first that the node is unlisted
+	ended     bool      // the child was told to end, and nobody has asked for another
+	replaced  int       // pid of the child that a restart is to replace
+	stopping  bool
+}
+
+// queue waits for our turn and keeps it. A node that cannot be told from ZooKeeper
+// who drains must not drain at all.
+func (r *drainRun) queue(ctx context.Context) {
+	err := errors.New("no registry.zookeeper is set, so that nobody knows who else drains")
+	var before []string
+	if r.lock != nil {
+		before, err = r.lock.Try()
+	}
+	if err != nil {
+		r.d.change(func() {
+			r.d.resumed, r.d.err = true, fmt.Errorf("not drained: %w; --no-lock drains all the same", err)
+		})
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if err == nil {
+			r.wait(before)
+		}
+		select {
+		case <-ctx.Done():
+			if err := r.lock.Release(); err != nil {
+				r.logger.Warn("the turn to drain is given back with the ZooKeeper session only", "err", err)
+			}
+			return
+		case <-tick.C:
+			before, err = r.lock.Try() // while ZooKeeper is away nothing changes
+		}
+	}
+}
+
+// wait keeps who has the turn, and says so when it is news.
+func (r *drainRun) wait(before []string) {
+	r.d.mu.Lock()
+	news := r.d.phase == DrainQueued && !r.d.turn && !slices.Equal(before, r.d.before)
+	r.d.mu.Unlock()
+	if news && len(before) > 0 {
+		r.logger.Info("waits for its turn to drain", "draining", and(before))
+	}
+	r.d.change(func() { r.d.before, r.d.turn = before, r.d.turn || len(before) == 0 })
+}
+
+// look takes the drain as far as it can go now.
+func (r *drainRun) look(ctx context.Context) DrainPhase {
+	if ctx.Err() != nil && !r.stopping {
+		r.stopping = true
+		r.d.change(func() {
+			r.d.request.Limit = min(r.d.request.Limit, r.cfg.Limit)
+			if !r.d.unlisted.IsZero() {
+				r.d.limit(time.Now().Add(r.cfg.Limit))
+			}
+		})
+	}
+	for {
+		s := r.node.Status()
+		view := r.view(s)
+		r.d.mu.Lock()
+		phase := r.d.phase
+		r.d.mu.Unlock()
+		next := phase.next(view)
+		if next == phase {
+			return phase
+		}
+		r.leave(phase, view)
+		r.enter(next, s)
+		if next == drainOver || next == drainStopping {
+			return next
+		}
+	}
+}
+
+// view is what there is to see now.
+func (r *drainRun) view(s Status) drainView {
+	down := s.Child.State != supervisor.Running && s.Child.State != supervisor.Stopping
+	switch {
+	case down:
+	case s.Sessions.Open > 0:
+		r.quiet, r.open = s.At, s.Sessions.Open
+	default:
+		r.open = 0
+	}
+	d := r.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return drainView{
+		at: s.At, then: d.request.Then, turn: d.turn, told: r.told(s), deadline: d.deadline,
+		idle: s.At.Sub(r.quiet) >= settle, down: down || r.ended,
+		serves:  s.Child.PID != r.replaced && Serves(Readiness(s)),
+		resumed: d.resumed, stopping: r.stopping, hurried: r.hurried(),
+	}
+}
+
+func (r *drainRun) hurried() bool {
+	select {
+	case <-r.cfg.Hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// told says by when readers of the record must have noticed that it is not to be used.
+func (r *drainRun) told(s Status) time.Time {
+	since := r.d.unlisted
+	if s.Registry == nil || since.IsZero() {
+		return since
+	}
+	if last := s.Registry.LastRecord; r.published.IsZero() && !s.Registry.LastPublish.Before(since.Truncate(time.Millisecond)) && last.State != StateUp {
+		r.published = s.Registry.LastPublish
+	}
+	if !r.published.IsZero() {
+		return r.published.Add(r.cfg.Notice)
+	}
+	return since.Add(r.cfg.SessionTimeout + r.cfg.Notice) // by then it is gone with its session
+}
+
+// leave says how a phase has ended.
+func (r *drainRun) leave(phase DrainPhase, v drainView) {
+	s := Step{Name: string(phase), Took: time.Since(r.d.status().Since)}
+	switch {
+	case phase == DrainTelling && v.idle:
+		s.Name, s.Detail = "readers", "not waited for: there is no call"
+	case phase == DrainTelling && v.at.Before(v.told):
+		s.Name, s.Detail = "readers", "not waited for to the end"
+	case phase == DrainTelling && r.node.parts.Registrar == nil:
+		s.Name, s.Detail = "readers", "none: the node is in no registry"
+	case phase == DrainTelling:
+		s.Name, s.Detail = "readers", "must have noticed"
+	case phase != DrainEnding || v.resumed && !v.stopping:
+		return
+	case v.down && r.open > 0:
+		s.Name = "calls"
+		s.Err = fmt.Errorf("turnserver ended (%s) with %s", r.node.Status().Child.LastExit, counted(r.open, "call"))
+		r.d.change(func() { r.d.err = s.Err })
+	case !v.down && v.late() && r.open > 0:
+		cut := &CutError{r.open}
+		s.Name, s.Detail = "calls", counted(r.open, "call")+" left at the deadline, and cut"
+		r.d.change(func() { r.d.err = cut })
+	default:
+		s.Name, s.Detail = "calls", "all have ended"
+	}
+	r.logger.Info("drain", "phase", phase, "detail", s.Detail, "err", s.Err)
+	r.d.did(s)
+}
+
+// enter does what a phase begins with.
+func (r *drainRun) enter(phase DrainPhase, s Status) {
+	var step Step
+	switch d := r.d; phase {
+	case DrainTelling:
+		r.quiet = s.At // what was seen while others had their turn says nothing
+		r.node.drained(true)
+		r.node.parts.Supervisor.Retire(CauseDrain) // one that dies now is not started again
+		d.change(func() {
+			d.unlisted = s.At
+			d.limit(s.At.Add(d.request.Limit))
+			step.Took = s.At.Sub(d.asked)
+		})
+		step.Name, step.Detail = "unlisted", counted(s.Sessions.Open, "call")+", until "+d.status().Deadline.Format(time.DateTime)+" at most"
+	case DrainEnding:
+		step = r.refuse()
+	case DrainHeld:
+		step = r.hold()
+	case DrainRestarting:
+		r.replaced = s.Child.PID
+		r.ended = false
+		r.node.parts.Supervisor.Restart(supervisor.ReasonRequested)
+		step = Step{Name: "restart", Detail: "turnserver is started anew"}
+	case drainStopping:
+		step = Step{Name: "stop", Detail: "turnwarden ends"}
+	case drainOver:
+		r.node.parts.Supervisor.Recall()
+		r.node.spare(0, false)
+		r.node.drained(false)
+		step = Step{Name: "over", Detail: "new clients are sent here again, unless something else is against it"}
+		if d.status().Since.IsZero() {
+			step.Detail = "before it began"
+		}
+	}
+	r.logger.Info("drain", "phase", phase, "step", step.Name, "detail", step.Detail)
+	r.d.change(func() {
+		r.d.phase = phase
+		r.d.steps = append(r.d.steps, step)
+		switch phase {
+		case DrainHeld:
+			r.d.deadline = time.Time{}
+		case DrainRestarting:
+			r.d.resumed, r.d.request.Then = false, ThenRestart
+		}
+	})
+}
+
+// refuse has the child take no new call, if its release can be told.
+func (r *drainRun) refuse() Step {
+	n := r.node
+	pid := n.parts.Supervisor.Child().PID
+	n.spare(pid, n.facts.Coturn.CanDrain())
+	if !n.facts.Coturn.CanDrain() {
+		return Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", n.facts.Coturn)}
+	}
+	if err := n.parts.Supervisor.Signal(syscall.SIGUSR1); err != nil {
+		return Step{Name: "refuse", Detail: "nobody asks for a call", Err: err}
+	}
+	r.d.change(func() { r.d.refusing = pid })
+	return Step{Name: "refuse", Detail: "turnserver answers 403 to new calls"}
+}
+
+// hold leaves the node empty. A child that was told to refuse calls is of no more use,
+// and one that still has calls is to have none.
+func (r *drainRun) hold() Step {
+	detail := "turnserver runs and has no call"
+	r.d.mu.Lock()
+	useless := r.d.refusing != 0 || r.d.err != nil
+	r.d.mu.Unlock()
+	if useless {
+		r.ended = true
+		r.node.parts.Supervisor.Stop(CauseDrain)
+		detail = "turnserver is down"
+	}
+	return Step{Name: "held", Detail: detail + ", until turnwarden resume"}
+}
+
+// awaitEnd returns when the child has been stopped along with everything else.
+func (n *Node) awaitEnd(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for n.parts.Supervisor.Child().State != supervisor.Stopped {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// progress is how a drain goes, for those who wait for it.
+func (n *Node) progress(d *drain) Step {
+	s := n.Status()
+	d.mu.Lock()
+	phase, before, unlisted, deadline := d.phase, d.before, d.unlisted, d.deadline
+	d.mu.Unlock()
+	step := Step{Name: string(phase), Passing: true}
+	if !unlisted.IsZero() {
+		step.Took = s.At.Sub(unlisted)
+	}
+	switch phase {
+	case DrainQueued:
+		step.Detail = fmt.Sprintf("waiting for %s to be done draining (registry.max_draining)", and(before))
+	case DrainTelling, DrainEnding:
+		step.Detail = fmt.Sprintf("%s left, %s in, %s out", counted(s.Sessions.Open, "call"), throughput(s.Traffic.RxBytesPerSecond), throughput(s.Traffic.TxBytesPerSecond))
+		if !deadline.IsZero() {
+			step.Detail += fmt.Sprintf(", %v to the deadline", deadline.Sub(s.At).Round(time.Second))
+		}
+	case DrainRestarting:
+		if reasons := Readiness(s); len(reasons) > 1 { // the first is this drain
+			step.Detail = reasons[1].Text
+		}
+	}
+	return step
+}
