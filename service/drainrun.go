@@ -339,13 +339,14 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 	case DrainRestarting:
 		r.replaced = s.Child.PID
 		r.ended = false
+		r.node.emptying.Store(false) // one that does not serve is replaced as ever
 		r.node.parts.Supervisor.Restart(supervisor.ReasonRequested)
 		step = Step{Name: "restart", Detail: "turnserver is started anew"}
 	case drainStopping:
 		step = Step{Name: "stop", Detail: "turnwarden ends"}
 	case drainOver:
 		r.node.parts.Supervisor.Recall()
-		r.node.spare(0, false)
+		r.node.refuses(0)
 		r.node.drained(false)
 		step = Step{Name: "over", Detail: "new clients are sent here again, unless something else is against it"}
 		if d.status().Since.IsZero() {
@@ -368,12 +369,13 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 // refuse has the child take no new call, if its release can be told.
 func (r *drainRun) refuse() Step {
 	n := r.node
-	pid := n.parts.Supervisor.Child().PID
-	n.spare(pid, n.facts.Coturn.CanDrain())
 	if !n.facts.Coturn.CanDrain() {
 		return Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", n.facts.Coturn)}
 	}
+	pid := n.parts.Supervisor.Child().PID
+	n.refuses(pid) // before any probe could be refused
 	if err := n.parts.Supervisor.Signal(syscall.SIGUSR1); err != nil {
+		n.refuses(0)
 		return Step{Name: "refuse", Detail: "nobody asks for a call", Err: err}
 	}
 	r.d.change(func() { r.d.refusing = pid })

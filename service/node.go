@@ -73,8 +73,8 @@ type Node struct {
 	logger   *slog.Logger
 	leaving  atomic.Bool // turnwarden is about to stop
 	draining atomic.Bool
-	spared   atomic.Int64 // pid of the child that no allocation is asked of; 0 = none
-	refusing atomic.Bool  // it would refuse them
+	emptying atomic.Bool  // its calls are to end in peace
+	refusing atomic.Int64 // pid of the child that takes no new call; 0 = none
 	stopping atomic.Bool
 	present  atomic.Bool // the record may exist: child, probe and credential have been good together
 	fresh    fresh
@@ -136,8 +136,8 @@ func (n *Node) ChildChanged(c supervisor.Child) {
 	if c.PID == 0 {
 		n.parts.Log.NewRun() // its allocations ended with it
 	}
-	if c.State == supervisor.Running && int64(c.PID) != n.spared.Load() && (n.spared.Load() != 0 || n.refusing.Load()) {
-		n.spare(0, false) // what was to be spared is gone
+	if pid := n.refusing.Load(); pid != 0 && c.State == supervisor.Running && int64(c.PID) != pid {
+		n.refuses(0)
 	}
 	n.parts.Prober.Kick()
 	n.publish()
@@ -154,7 +154,7 @@ func (n *Node) ProbeChanged() {
 	switch {
 	case r.OpenRelay:
 		n.parts.Supervisor.Halt(OpenRelay)
-	case r.Foreign != "" || r.PID == 0 || n.unlisted():
+	case r.Foreign != "" || r.PID == 0 || n.leaving.Load() || n.emptying.Load():
 		// A restart would not help against a twin, and not while calls are to end.
 	case r.Served && !r.Serving, !r.Served && r.Failures > 0 && time.Since(r.Since) > firstAnswer:
 		n.parts.Supervisor.Restart(supervisor.ReasonProbe)
@@ -219,7 +219,7 @@ func (n *Node) Target() (probe.Target, bool) {
 	return probe.Target{
 		PID: c.PID, Listeners: listeners,
 		NoSTUN: n.facts.NoSTUN, LoopbackPeers: n.facts.LoopbackPeers,
-		NoTURN: n.spared.Load() == int64(c.PID),
+		NoTURN: n.refusing.Load() == int64(c.PID),
 	}, true
 }
 
@@ -246,7 +246,7 @@ func (n *Node) login(g credential.Credential) (username, password string) {
 // only a server that answers the prober, so that a start is not a failed rotation.
 func (n *Node) Allocate(ctx context.Context, username, password string) error {
 	target, ok := n.Target()
-	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served || n.refusing.Load() {
+	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served || n.refusing.Load() != 0 {
 		return credential.ErrDown
 	}
 	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})

@@ -35,7 +35,7 @@ const cleanLimit = 10 * time.Second
 
 // Rotate publishes a successor now.
 func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
-	if n.refusing.Load() {
+	if n.refusing.Load() != 0 {
 		return errRefusing
 	}
 	done, err := n.parts.Credentials.Rotate(ctx, by)
@@ -65,7 +65,7 @@ func (n *Node) Revoke(ctx context.Context, r RevokeRequest, by string, report fu
 
 // revokeCredentials returns which usernames' sessions are to end, nil for none.
 func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string, report func(Step)) (match func(string) bool, err error) {
-	if n.refusing.Load() {
+	if n.refusing.Load() != 0 {
 		return nil, errRefusing
 	}
 	secret := n.facts.Mode == coturn.ModeSecret

@@ -14,17 +14,17 @@ func (n *Node) unlisted() bool { return n.leaving.Load() || n.draining.Load() }
 // drained has new calls kept away for a drain, or ends that.
 func (n *Node) drained(draining bool) {
 	n.draining.Store(draining)
+	n.emptying.Store(draining)
 	n.publish()
 }
 
-// spare has nobody ask the child for an allocation but its clients, so that only their
-// calls are counted; pid 0 ends that. One that refuses every Allocate proves nothing,
-// and coturn 4.7 counts each as one more call for a minute: no successor of the
-// credential is made then.
-func (n *Node) spare(pid int, refusing bool) {
-	n.spared.Store(int64(pid))
-	n.refusing.Store(refusing)
-	n.parts.Credentials.Hold(refusing)
+// refuses says which child takes no new call; pid 0 for none. It is asked for no
+// allocation then: what it refuses proves nothing, and coturn 4.7 counts each as one
+// more call for a minute. And no successor of the credential is made that it would have
+// to prove.
+func (n *Node) refuses(pid int) {
+	n.refusing.Store(int64(pid))
+	n.parts.Credentials.Hold(pid != 0)
 }
 
 // errRefusing says why no credential can be proved.

@@ -48,6 +48,7 @@ func TestAlerts(t *testing.T) {
 	w.add("gone-1", options{})
 	w.add("guess-1", options{})
 	w.add("room-1", options{conf: []string{"total-quota=2"}})
+	w.add("drain-1", options{set: map[string]string{"coturn.turnserver": mute}})
 	w.add("full-1", options{set: map[string]string{"traffic.capacity_mbps": "50"}})
 	w.add("tight-1", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
 	w.add("tight-2", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
@@ -91,6 +92,8 @@ func TestAlerts(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte("not a token\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Its drain is over, and the server that is to come after does not serve.
+	restart := w.hosts["drain-1"].begin(t, "restart", "--deadline=1s", "--no-lock")
 	changed := []string{"mute-1", "tcp-1", "lost-1", "tls-1"}
 	for _, name := range changed {
 		kill(t, w.hosts[name])
@@ -134,6 +137,7 @@ func TestAlerts(t *testing.T) {
 		"TurnRelayedAddressWrong lost-1":        10*time.Second + 5*time.Minute/hurried,
 		"TurnCertificateExpiring tls-1":         10*time.Second + 5*time.Minute/hurried,
 		"TurnwardenFileUnusable file-1":         10*time.Second + 5*time.Minute/hurried,
+		"TurnDrainStuck drain-1":                3*time.Second + 5*time.Minute/hurried,
 		"TurnRecordStale stale-1":               90*time.Second/hurried + time.Minute/hurried,
 	})
 	w.panel("Firing alerts")
@@ -152,8 +156,12 @@ func TestAlerts(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range changed {
+	for _, name := range append(changed, "drain-1") {
 		kill(t, w.hosts[name])
+	}
+	// A server that has never answered is given up after 75 s.
+	if out, code := restart.ends(t, 2*time.Minute); code != 0 {
+		t.Errorf("the drain that was late: %d\n%s", code, out)
 	}
 	writable(zk.PermAll)
 	w.hosts["gone-1"].start(t)
