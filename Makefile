@@ -22,6 +22,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 SOAK     ?= 1h
 KILLS    ?= 200
+FLOOD    ?= 30s
 FAULTS   ?= 10
 LOADED   ?= 1h
 
@@ -57,8 +58,9 @@ faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LO
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden
 
-soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, a ZooKeeper soak of SOAK=1h
+soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a ZooKeeper soak of SOAK=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
 
 # Go fuzzes one function of one package at a time.
