@@ -41,8 +41,8 @@ func guarded(a transport.Access) http.Handler {
 
 // call asks h without a network in between; headers are keys and values in turn.
 func call(h http.Handler, method, target, from string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, nil)
-	r.RemoteAddr = from
+	r := httptest.NewRequest("GET", target, nil)
+	r.Method, r.RemoteAddr = method, from
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
@@ -193,6 +193,39 @@ func FuzzAuthorization(f *testing.F) {
 		w := call(h, "GET", "/turncredential", anywhere, "Authorization", authorization, "X-Forwarded-For", forwarded, "Origin", origin)
 		if w.Code != 401 && w.Code != 403 || strings.Contains(w.Body.String(), "s3cret") || strings.Contains(authorization, secrets[0]) {
 			t.Errorf("got %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// FuzzKey: no query lets anybody in who has no token, however it is spelled.
+func FuzzKey(f *testing.F) {
+	all, secrets := tokens(f, 0, "a")
+	h := guarded(transport.Access{Tokens: all})
+	f.Add("service=turn&key=x&api=y", "POST")
+	f.Add("key=&api=%zz;&key[]=1", "HEAD")
+	f.Fuzz(func(t *testing.T, query, method string) {
+		if strings.Contains(query, secrets[0]) {
+			return
+		}
+		r := httptest.NewRequest("GET", "/v1/turn", nil)
+		r.Method, r.URL.RawQuery = method, query
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != 401 || strings.Contains(w.Body.String(), "s3cret") {
+			t.Errorf("%s %q: %d %s", method, query, w.Code, w.Body)
+		}
+	})
+}
+
+// FuzzOrigin: no page but the listed one is told that it may read, whatever it asks with.
+func FuzzOrigin(f *testing.F) {
+	const app = "https://app.example.org"
+	h := guarded(transport.Access{Origins: []string{app}})
+	f.Add("OPTIONS", app+".evil.org", "GET", "authorization")
+	f.Add("GET", "null", "", "\x00,")
+	f.Fuzz(func(t *testing.T, method, origin, wanted, headers string) {
+		w := call(h, method, "/v1/ice", anywhere, "Origin", origin, "Access-Control-Request-Method", wanted, "Access-Control-Request-Headers", headers)
+		if got := w.Header().Get("Access-Control-Allow-Origin"); got != "" && (got != app || !strings.EqualFold(origin, app)) {
+			t.Errorf("%s from %q: allowed %q", method, origin, got)
 		}
 	})
 }
