@@ -16,6 +16,7 @@ default-jre-headless java
 libzookeeper-java    /usr/share/java/zookeeper.jar
 libslf4j-java        /usr/share/java/slf4j-api.jar /usr/share/java/slf4j-simple.jar
 prometheus           prometheus promtool
+haproxy              haproxy
 sqlite3              sqlite3
 iproute2             ip ss
 curl                 curl
@@ -77,7 +78,7 @@ apt=(apt-get -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${pa
 "${apt[@]}" || { apt-get update && "${apt[@]}"; }
 
 # Nor are they to start with the next boot.
-for service in coturn prometheus; do
+for service in coturn prometheus haproxy; do
 	if [[ " ${packages[*]} " == *" $service "* ]] && command -v systemctl >/dev/null; then
 		systemctl disable --quiet "$service.service"
 	fi

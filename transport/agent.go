@@ -18,7 +18,7 @@ import (
 
 const (
 	maxChecks    = 64                     // under way at once
-	checkName    = 300 * time.Millisecond // for a node's name to come, if one does
+	checkName    = 200 * time.Millisecond // for a node's name to come, if one does
 	checkTimeout = 2 * time.Second
 )
 

@@ -45,26 +45,40 @@ func BenchmarkMint(b *testing.B) {
 	}
 	minting := serve(b, overHTTP(node))
 	body := fetch(b, minting.Client(), minting.URL+path)
+	handlers := constants(body, overHTTP(node), path)
+	handlers["api"] = overHTTP(fake{credential: c})
+	paired(b, minting, path, handlers)
+}
+
+// constants are bare handlers that write what h answers: the same bytes, header and body,
+// or the body alone.
+func constants(body []byte, h http.Handler, path string) map[string]http.Handler {
 	recorded := httptest.NewRecorder()
-	overHTTP(node).ServeHTTP(recorded, httptest.NewRequest(http.MethodGet, path, nil))
+	h.ServeHTTP(recorded, httptest.NewRequest(http.MethodGet, path, nil))
 	header := recorded.Result().Header
-	for name, h := range map[string]http.Handler{
+	return map[string]http.Handler{
 		"same-bytes": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			maps.Copy(w.Header(), header)
 			_, _ = w.Write(body)
 		}),
 		"body-alone": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }),
-		"api":        overHTTP(fake{credential: c}),
-	} {
+	}
+}
+
+// paired says what share of each constant handler's throughput own has, in pairs of
+// alternating order.
+func paired(b *testing.B, own *httptest.Server, path string, handlers map[string]http.Handler) {
+	b.Helper()
+	for name, h := range handlers {
 		b.Run(name, func(b *testing.B) {
 			constant := serve(b, h)
 			var rates, constants, ratios []float64
 			for b.Loop() {
 				var m, c float64
 				if len(ratios)%2 == 0 {
-					m, c = throughput(b, minting, path), throughput(b, constant, path)
+					m, c = throughput(b, own, path), throughput(b, constant, path)
 				} else {
-					c, m = throughput(b, constant, path), throughput(b, minting, path)
+					c, m = throughput(b, constant, path), throughput(b, own, path)
 				}
 				rates, constants, ratios = append(rates, m), append(constants, c), append(ratios, m/c)
 			}

@@ -33,6 +33,7 @@ type host struct {
 	conf, yml      string
 	webConfig      string
 	env            []string
+	prefix         []string
 
 	cmd    *exec.Cmd
 	exited <-chan struct{}
@@ -45,6 +46,7 @@ type options struct {
 	set         map[string]string // section.key: value, over the defaults of newHost
 	without     string            // a default line to leave out, by its beginning
 	environment []string
+	far         *realtest.Router // the host is on its far side
 }
 
 // newHost writes the two configuration files and starts nothing.
@@ -54,6 +56,10 @@ func newHost(t testing.TB, o options) *host {
 	ip := realtest.Loopback(t)
 	h := &host{dir: t.TempDir(), ip: ip, env: o.environment}
 	h.turn, h.api, h.web = realtest.FreePort(t, ip), realtest.FreePort(t, ip), realtest.FreePort(t, ip)
+	if o.far != nil { // where nobody else has a port
+		ip = o.far.Theirs
+		h.ip, h.turn, h.api, h.web, h.prefix = ip, 3478, 13478, 13479, o.far.Command()
+	}
 	h.conf, h.yml = filepath.Join(h.dir, "turnserver.conf"), filepath.Join(h.dir, "turnwarden.yml")
 	lines := []string{
 		"listening-ip=" + ip, fmt.Sprintf("listening-port=%d", h.turn), "relay-ip=" + ip,
@@ -144,7 +150,8 @@ func (h *host) args() []string {
 // start runs turnwarden as a process of its own.
 func (h *host) start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=debug")...)
+	command := slices.Concat(h.prefix, []string{os.Args[0]}, h.args(), []string{"--log.level=debug"})
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), append(h.env, "TURNWARDEN_TEST_RUN_MAIN=1")...)
 	h.cmd, h.exited = cmd, realtest.Spawn(t, cmd, filepath.Join(h.dir, "log"))
 }
