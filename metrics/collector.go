@@ -122,7 +122,7 @@ func (e emitter) child(s service.Status) {
 	e.stateset(childState, string(s.Child.State), string(supervisor.Starting), string(supervisor.Running),
 		string(supervisor.Backoff), string(supervisor.Stopping), string(supervisor.Stopped))
 	e.gauge(childInfo, 1, s.Coturn)
-	e.process(s.Child.PID, s.Child.StartedAt)
+	e.process(s.Child.PID, s.Child.StartedAt, s.Sockets)
 	e.sockets(s)
 }
 

@@ -66,7 +66,7 @@ func serving() service.Status {
 	}
 	return service.Status{
 		At: at, Node: "turn-1", Region: "eu", Zone: "eu-1", Version: "0.1.0", Coturn: "4.6.1", RotateEvery: 12 * time.Hour,
-		Sockets: supervisor.SocketSample{At: at, RelayPorts: 1, Drops: 2}, RelayPorts: 16384,
+		Sockets: supervisor.SocketSample{At: at, PID: os.Getpid(), OpenFiles: 24, RelayPorts: 1, Drops: 2}, RelayPorts: 16384,
 		Child: supervisor.Child{State: supervisor.Running, PID: os.Getpid(), StartedAt: at.Add(-time.Hour), Restarts: 2},
 		Probe: probe.Result{
 			PID: os.Getpid(), At: at, Serving: true, Served: true, Authenticated: true,

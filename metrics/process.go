@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 var (
@@ -15,7 +16,7 @@ var (
 	processVirtual = desc("child_process_virtual_memory_bytes", "Virtual memory of the TURN server.")
 	processStart   = desc("child_process_start_time_seconds", "Unix time at which the TURN server was started.")
 	processThreads = desc("child_process_threads", "Number of operating system threads of the TURN server.")
-	processFDs     = desc("child_process_open_fds", "File descriptors that the TURN server has open.")
+	processFDs     = desc("child_process_open_fds", "File descriptors that the TURN server had open at the last reading of its sockets.")
 	relayPorts     = desc("relay_ports", "Relay ports that the TURN server has taken, at the last reading of its sockets. The probe has one now and then.")
 	relayLimit     = desc("relay_ports_limit", "Relay ports that turnserver.conf gives.")
 	bufferErrors   = desc("child_udp_receive_buffer_errors_total", "Datagrams that the kernel dropped because a socket of the TURN server had no room for them.")
@@ -25,7 +26,7 @@ var (
 // process writes what the kernel says of the child. client_golang's own process
 // collector would add two network series that belong to the network namespace,
 // not to the process. A child that has just died has no series.
-func (e emitter) process(pid int, started time.Time) {
+func (e emitter) process(pid int, started time.Time, files supervisor.SocketSample) {
 	if pid == 0 {
 		return
 	}
@@ -40,16 +41,16 @@ func (e emitter) process(pid int, started time.Time) {
 		e.gauge(processVirtual, float64(stat.VirtualMemory()))
 		e.gauge(processThreads, float64(stat.NumThreads))
 	}
-	if n, err := p.FileDescriptorsLen(); err == nil {
-		e.gauge(processFDs, float64(n))
+	if files.PID == pid {
+		e.gauge(processFDs, float64(files.OpenFiles))
 	}
 	if limits, err := p.Limits(); err == nil {
 		e.gauge(processMaxFDs, float64(limits.OpenFiles))
 	}
 }
 
-// sockets writes what the last reading saw: one of all sockets takes too long for a
-// scrape where there are thousands.
+// sockets writes what the last reading of the child's files saw: it takes too long for a
+// scrape where there are thousands of them.
 func (e emitter) sockets(s service.Status) {
 	e.gauge(relayPorts, float64(s.Sockets.RelayPorts))
 	e.gauge(relayLimit, float64(s.RelayPorts))

@@ -17,6 +17,7 @@ import (
 const (
 	censusEvery = 15 * time.Second
 	censusLimit = 10 * time.Second
+	censusHurry = 4 * time.Second
 	// recount and relist are the pauses after which a difference must still be there:
 	// lines may be on their way.
 	recount  = 100 * time.Millisecond
@@ -98,16 +99,37 @@ func (c *Census) Take(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// now is how many calls there are, for those who cannot wait for long: by the log, and
+// those that it does not know of. What was given up a moment ago serves nobody.
+func (c *Census) now(hurry <-chan struct{}) int {
+	if c == nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), censusHurry)
+	defer cancel()
+	go func() {
+		select {
+		case <-hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	n, err := c.Take(ctx)
+	open, unknown := c.log.Sessions().Open, n-c.log.known()
+	if err != nil {
+		unknown = 0
+	}
+	return open + max(0, unknown)
+}
+
 // compare counts until the log agrees, so many times at most.
 func (c *Census) compare(ctx context.Context, count func() (int, error), pause time.Duration, times int) (n int, agreed bool, err error) {
-	var least, most [2]int // before and after: a change between them is on either side
 	for range times {
-		c.log.with(func(s *coturn.Sessions) { least[0], most[0] = s.Known() })
+		before := c.log.known()
 		if n, err = count(); err != nil {
 			return 0, false, err
 		}
-		c.log.with(func(s *coturn.Sessions) { least[1], most[1] = s.Known() })
-		if min(least[0], least[1]) <= n && n <= max(most[0], most[1]) {
+		if after := c.log.known(); min(before, after) <= n && n <= max(before, after) {
 			return n, true, nil
 		}
 		if err := wait(ctx, pause); err != nil {

@@ -150,6 +150,12 @@ func (l *ChildLog) Asked(local netip.AddrPort) {
 // challenge that every client gets is none.
 func (l *ChildLog) Refused(code int) { l.with(func(s *coturn.Sessions) { s.Refused(code) }) }
 
+// known is how many allocations there are by the log.
+func (l *ChildLog) known() (n int) {
+	l.with(func(s *coturn.Sessions) { n = s.Known() })
+	return n
+}
+
 func (l *ChildLog) with(use func(*coturn.Sessions)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

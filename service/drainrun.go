@@ -255,11 +255,18 @@ func (r *drainRun) view(s Status) drainView {
 		r.open = 0
 	}
 	d := r.d
+	idle := s.At.Sub(r.quiet) >= settle
+	if phase := d.status().Phase; idle && !down && (phase == DrainTelling || phase == DrainEnding) {
+		// By the log, in which anybody can have calls end that go on.
+		if r.open = r.node.parts.Census.now(r.cfg.Hurry); r.open > 0 {
+			r.quiet, idle = time.Now(), false
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return drainView{
 		at: s.At, then: d.request.Then, turn: d.turn, told: r.told(s), deadline: d.deadline,
-		idle: s.At.Sub(r.quiet) >= settle, down: down || r.ended,
+		idle: idle, down: down || r.ended,
 		serves:  s.Child.PID != r.replaced && Serves(Readiness(s)),
 		resumed: d.resumed, stopping: r.stopping, hurried: r.hurried(),
 	}

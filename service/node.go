@@ -49,8 +49,8 @@ type Facts struct {
 	LoopbackPeers bool // turnserver.conf has allow-loopback-peers
 }
 
-// Parts are what a node is made of. Registrar is nil on a standalone node, Sockets
-// where nobody reads them.
+// Parts are what a node is made of. Registrar is nil on a standalone node, Sockets and
+// Census where nobody wants to know more than the log tells.
 type Parts struct {
 	Supervisor  *supervisor.Supervisor
 	Prober      *probe.Prober
@@ -59,6 +59,7 @@ type Parts struct {
 	Registrar   *registry.Registrar
 	Log         *ChildLog
 	Sweeper     *Sweeper
+	Census      *Census
 	Sockets     *supervisor.SocketMeter
 	Maintenance *Maintenance
 	Journal     *Journal

@@ -83,7 +83,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	cli := coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort)
 	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
-	census := service.NewCensus(parts.Log, pid, cli, at.relaySockets, part("census"))
+	parts.Census = service.NewCensus(parts.Log, pid, cli, at.relaySockets, part("census"))
 	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
 	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
@@ -143,7 +143,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addStop("node", node.Stop)
 	addRun("credential", parts.Credentials.Run)
 	addRun("sweeper", parts.Sweeper.Run)
-	addRun("census", census.Run)
+	addRun("census", parts.Census.Run)
 	addRun("probe", parts.Prober.Run)
 	addRun("supervisor", parts.Supervisor.Run)
 	addRun("log", parts.Log.Run)

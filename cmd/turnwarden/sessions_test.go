@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -270,5 +271,25 @@ func forge(t *testing.T, addr, what string, ids []string) {
 		if code := c.request(t, stun.MethodAllocate, requestedUDP{}); code != 400 {
 			t.Fatalf("a username of several lines: got %d, want 400", code)
 		}
+	}
+}
+
+// TestForgedEndsCutNoCall: a drain waits for the calls that there are, whatever somebody
+// writes into the log.
+func TestForgedEndsCutNoCall(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	h.serve(t)
+	calls := h.open(t, 5)
+	h.metricIs(t, "turnwarden_allocations", "5", 10*time.Second)
+	drain := h.begin(t, "drain", "--no-lock", "--then=hold", "--deadline=5m")
+	drain.said(t, "5 calls")
+	forge(t, h.addr().String(), "delete: realm=<example.org>, username=<x>", h.sessionIDs(t, calls))
+	h.metricIs(t, "turnwarden_allocations", "0", 10*time.Second)
+	h.metricIs(t, "turnwarden_allocations", "5", 20*time.Second)
+	alive(t, calls)
+	hangUp(t, calls)
+	if out, code := drain.ends(t, 20*time.Second); code != 0 || !strings.Contains(out, "all have ended") {
+		t.Errorf("%d\n%s", code, out)
 	}
 }

@@ -10,18 +10,9 @@ import (
 // sessions before we read its log. What its CLI lists, or how many relay sockets it
 // has, nobody outside can forge.
 
-// Known is how many allocations there are by the log, ours among them: at most that
-// many, and at least so many less as were given up, which coturn keeps a second more.
-func (s *Sessions) Known() (least, most int) {
-	most = len(s.open) + s.missing
-	least = most
-	for _, call := range s.open {
-		if call.released {
-			least--
-		}
-	}
-	return least, most
-}
+// Known is how many allocations there are by the log. As in coturn's own count, ours
+// are among them, and those that were given up less than a second ago.
+func (s *Sessions) Known() int { return len(s.open) + s.missing }
 
 // Difference is where the log and the CLI's list do not agree.
 type Difference struct {

@@ -88,7 +88,8 @@ func (l *Line) classify() {
 		l.Kind = KindSession
 	case hasPrefix(text, "IPv4. "), hasPrefix(text, "IPv6. "):
 		switch text = text[len("IPv4. "):]; {
-		case hasPrefix(text, "Local "), hasPrefix(text, "tcp or tls connected to: "):
+		case hasPrefix(text, "Local "), hasPrefix(text, "tcp or tls connected to: "),
+			hasPrefix(text, "CLI connected to: "), hasPrefix(text, "CLI authentication success: "), hasPrefix(text, "CLI session disconnected from: "): // which is us
 			l.Kind = KindSession
 		case contains(text, " listener opened on"):
 			l.Kind = KindListening

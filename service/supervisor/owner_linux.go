@@ -191,15 +191,21 @@ func name(sockets []Socket) error {
 
 // inodes are the sockets that pid holds.
 func inodes(pid int) (map[uint64]bool, error) {
+	held, _, err := descriptors(pid)
+	return held, err
+}
+
+// descriptors are the sockets that pid holds, and how many files of all kinds.
+func descriptors(pid int) (held map[uint64]bool, open int, err error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	targets, err := p.FileDescriptorTargets()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	held := make(map[uint64]bool)
+	held = make(map[uint64]bool)
 	for _, t := range targets {
 		inode, isSocket := strings.CutPrefix(t, "socket:[")
 		if !isSocket {
@@ -209,5 +215,5 @@ func inodes(pid int) (map[uint64]bool, error) {
 			held[n] = true
 		}
 	}
-	return held, nil
+	return held, len(targets), nil
 }

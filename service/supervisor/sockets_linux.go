@@ -12,10 +12,12 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// SocketSample is what the kernel says of the child's UDP sockets.
+// SocketSample is what the kernel says of the child's files and UDP sockets.
 type SocketSample struct {
 	At         time.Time // zero while nothing is known
-	RelayPorts int       // on ports of the relay range
+	PID        int       // of the child that was read, 0 without one
+	OpenFiles  int       // descriptors of all kinds
+	RelayPorts int       // sockets on ports of the relay range
 	// Drops are the datagrams that found the receive buffer of their socket full,
 	// since we began. The kernel counts by socket: what it dropped at one between
 	// the last reading and its end is lost.
@@ -72,7 +74,7 @@ func (m *SocketMeter) Run(ctx context.Context) error {
 
 func (m *SocketMeter) read() error {
 	pid := m.pid()
-	relay, drops, err := udpSockets(pid, m.low, m.high)
+	now, drops, err := readSockets(pid, m.low, m.high)
 	if errors.Is(err, fs.ErrNotExist) || pid != m.pid() {
 		return nil // it ended meanwhile
 	}
@@ -86,23 +88,25 @@ func (m *SocketMeter) read() error {
 	m.drops = drops
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last = SocketSample{At: time.Now(), RelayPorts: relay, Drops: m.last.Drops + more}
+	now.Drops = m.last.Drops + more
+	m.last = now
 	return nil
 }
 
-// udpSockets reads the sockets of pid: how many are on ports from low to high, and
-// what each, by its inode, has dropped.
-func udpSockets(pid int, low, high uint16) (relay int, drops map[uint64]uint64, err error) {
+// readSockets reads those of pid, and what each, by its inode, has dropped.
+func readSockets(pid int, low, high uint16) (now SocketSample, drops map[uint64]uint64, err error) {
+	now.At, now.PID = time.Now(), pid
 	if pid == 0 {
-		return 0, nil, nil
+		return now, nil, nil
 	}
-	own, err := inodes(pid)
+	own, open, err := descriptors(pid)
 	if err != nil {
-		return 0, nil, fmt.Errorf("read the sockets of pid %d: %w", pid, err)
+		return now, nil, fmt.Errorf("read the sockets of pid %d: %w", pid, err)
 	}
+	now.OpenFiles = open
 	proc, err := procfs.NewDefaultFS()
 	if err != nil {
-		return 0, nil, err
+		return now, nil, err
 	}
 	drops = map[uint64]uint64{}
 	for _, read := range []func() (procfs.NetUDP, error){proc.NetUDP, proc.NetUDP6} {
@@ -111,7 +115,7 @@ func udpSockets(pid int, low, high uint16) (relay int, drops map[uint64]uint64, 
 			continue // a kernel without IPv6
 		}
 		if err != nil {
-			return 0, nil, fmt.Errorf("read the list of udp sockets: %w", err)
+			return now, nil, fmt.Errorf("read the list of udp sockets: %w", err)
 		}
 		for _, l := range lines {
 			if !own[l.Inode] {
@@ -119,9 +123,9 @@ func udpSockets(pid int, low, high uint16) (relay int, drops map[uint64]uint64, 
 			}
 			drops[l.Inode] = *l.Drops
 			if uint64(low) <= l.LocalPort && l.LocalPort <= uint64(high) {
-				relay++
+				now.RelayPorts++
 			}
 		}
 	}
-	return relay, drops, nil
+	return now, drops, nil
 }
