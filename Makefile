@@ -26,7 +26,7 @@ FLOOD    ?= 30s
 FAULTS   ?= 10
 LOADED   ?= 1h
 
-.PHONY: build deps demo test lint bench faults soak fuzz generate screenshots help
+.PHONY: build deps demo test lint bench faults simulate soak fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
@@ -57,6 +57,9 @@ bench: deps ## run the benchmarks; BENCH=regexp chooses
 faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LOADED=1h on a starved machine
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden
+
+simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart
+	TURNWARDEN_SIMULATE=1 go test -run '^TestSimulateAll$$' -v -timeout 1h ./service/fleet
 
 soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a ZooKeeper soak of SOAK=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden

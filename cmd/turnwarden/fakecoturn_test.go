@@ -38,7 +38,7 @@ type fakeCoturn struct {
 
 	mu       sync.Mutex
 	clients  map[netip.AddrPort]*net.UDPConn
-	calls    map[string]bool
+	calls    map[string]*net.UDPConn // by session id, each with a socket in the relay range of our own, for those who count them
 	draining bool
 	held     time.Time // 4.7 counts each Allocate that it refused until then
 	empty    *time.Timer
@@ -65,7 +65,7 @@ func fakeCoturnMain(version string) {
 		fmt.Println(version)
 		return
 	}
-	f := &fakeCoturn{version: version, lag: 7 * time.Second, clients: map[netip.AddrPort]*net.UDPConn{}, calls: map[string]bool{}}
+	f := &fakeCoturn{version: version, lag: 7 * time.Second, clients: map[netip.AddrPort]*net.UDPConn{}, calls: map[string]*net.UDPConn{}}
 	if err := f.run(os.Args[2]); err != nil { // after -c
 		fmt.Println("ERROR:", err)
 		os.Exit(255)
@@ -157,12 +157,23 @@ func (f *fakeCoturn) copyLog(out io.Reader) {
 		if m := sessionLine.FindStringSubmatch(lines.Text()); m != nil {
 			f.mu.Lock()
 			if m[2] == "new," {
-				f.calls[m[1]] = true
-			} else {
+				f.calls[m[1]] = relaySocket()
+			} else if c := f.calls[m[1]]; c != nil {
+				c.Close()
 				delete(f.calls, m[1])
 			}
 			f.settle()
 			f.mu.Unlock()
+		}
+	}
+}
+
+// relaySocket takes a port of the tests' relay range, on an address that is not the
+// relay's.
+func relaySocket() *net.UDPConn {
+	for port := 20000; ; port++ {
+		if c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err == nil {
+			return c
 		}
 	}
 }

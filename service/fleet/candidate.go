@@ -14,7 +14,8 @@ type Candidate struct {
 	FreeMbps     float64 // negative where it carries more than its capacity; -Inf where it refuses further calls
 	CapacityMbps float64 // 0 = not known
 	Allocations  int
-	Seq          uint64 // another number means that the load was measured again
+	Seq          uint64  // another number means that the load was measured again
+	IntervalSec  float64 // between two measurements; each is the mean of one interval
 
 	// Record is what the candidate was made from, for the caller: a pick refers to
 	// the view that it was picked from. The picker does not look at it.
@@ -27,6 +28,9 @@ const (
 	stateUp   = "up"
 	stateFull = "full"
 )
+
+// defaultInterval is that of a record that does not say, in seconds.
+const defaultInterval = 10
 
 // fastestMbps bounds what one record can claim, and with it how many of all picks
 // a broken or malicious one can draw to itself: no Ethernet is faster.
@@ -43,7 +47,16 @@ func NewCandidate(r *directory.Record, fresh bool) Candidate {
 		CapacityMbps: min(r.CapacityMbps, fastestMbps),
 		Allocations:  max(r.Allocations, 0),
 		Seq:          r.Seq,
+		IntervalSec:  r.IntervalSec,
 		Record:       r,
+	}
+	if !(c.IntervalSec > 0) {
+		c.IntervalSec = defaultInterval
+	}
+	if c.Seq == 0 {
+		// Who writes the seed's keys alone does not count. Another figure at least
+		// is another measurement.
+		c.Seq = math.Float64bits(r.FreeTraffic)
 	}
 	switch r.State {
 	case stateUp:
@@ -62,4 +75,20 @@ func NewCandidate(r *directory.Record, fresh bool) Candidate {
 		c.Up = fresh && r.FreeTraffic > 0
 	}
 	return c
+}
+
+// used is the load that the record shows, as far as it does.
+func (c *Candidate) used() float64 {
+	if c.CapacityMbps == 0 || math.IsInf(c.FreeMbps, -1) {
+		return 0
+	}
+	return max(0, c.CapacityMbps-c.FreeMbps)
+}
+
+// calls is how many there are; of a server that does not say, one for each Mbps.
+func (c *Candidate) calls() float64 {
+	if c.Allocations > 0 {
+		return float64(c.Allocations)
+	}
+	return c.used()
 }

@@ -7,5 +7,6 @@
 // take the server with most room is therefore the worst of all rules: for a whole
 // interval everybody sends everything there. The Picker draws lots weighted by
 // room, remembers what it has sent where since the record was written, and prefers
-// the emptier of two draws. docs/selection.md compares the rules.
+// the emptier of two draws. docs/selection.md compares the rules; make simulate
+// made it with this very code.
 package fleet

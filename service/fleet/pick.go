@@ -34,8 +34,8 @@ type Want struct {
 	Avoid func(node string) bool
 }
 
-// Picker picks among the candidates of the last view. It is safe for concurrent
-// use; a pick neither locks, allocates nor looks at every candidate.
+// Picker picks among the candidates of the last view. It is safe for concurrent use.
+// A pick neither locks nor allocates, and as a rule it looks at two candidates.
 type Picker struct {
 	rules  Rules
 	random func() uint64 // safe for concurrent use
@@ -65,9 +65,9 @@ func (p *Picker) Update(candidates []Candidate) {
 		c := &candidates[i]
 		a := p.accounts[c.Node]
 		if a == nil {
-			a = &account{seq: c.Seq}
+			a = &account{seq: c.Seq, recent: c.calls()} // As if they were all ours, until we know.
 		}
-		a.measured(c.Seq)
+		a.measured(c)
 		accounts[c.Node] = a
 	}
 	p.accounts = accounts
@@ -110,36 +110,54 @@ func (p *Picker) next(v *view, want Want, taken []*Candidate) int32 {
 }
 
 func (p *Picker) nextOf(v *view, want Want, f filter) int32 {
-	near, region, anywhere := v.roomy[place{want.Region, want.Zone}], v.roomy[place{region: want.Region}], v.roomy[place{}]
-	zones := []bool{false}
+	near := place{want.Region, want.Zone}
 	if len(f.taken) > 0 {
-		near, zones = nil, []bool{true, false}
+		near.zone = ""
 	}
 	var last *group
-	for _, g := range [...]*group{near, region, anywhere, v.up} {
-		if g == nil || g == last {
+	for _, g := range [...]*group{v.roomy[near], v.roomy[place{region: want.Region}], v.roomy[place{}], v.overflow} {
+		if g == nil || g == last || len(g.members) == 0 {
 			continue
 		}
 		last = g
-		for _, f.newZone = range zones {
+		if f.newZone = g.otherZone(f.taken); f.newZone {
 			if i := p.choose(v, g, f); i >= 0 {
 				return i
 			}
+			f.newZone = false
+		}
+		if i := p.choose(v, g, f); i >= 0 {
+			return i
 		}
 	}
 	return -1
 }
 
-// maxDraws bounds the work of one pick: where so many draws have shown no server
-// with room, own picks have filled nearly all of them.
-const maxDraws = 8
-
-// choose applies the algorithm to a group. It returns -1 if it finds no member that
-// passes and has room.
+// choose returns the best member that passes, or -1 if it finds none with room.
 func (p *Picker) choose(v *view, g *group, f filter) int32 {
-	if p.rules.Algorithm == RoundRobin {
+	switch {
+	case g == v.overflow:
+		return p.fill(v, f)
+	case p.rules.Algorithm == RoundRobin:
 		return v.following(g, p.turns.Add(1), f)
 	}
+	i := p.draw(v, g, f)
+	if i >= 0 && v.left(i) <= p.rules.ReserveMbps {
+		return -1
+	}
+	return i
+}
+
+// maxDraws bounds the work of one pick: where so many draws have shown no server
+// with room, own picks have filled nearly all of them.
+const maxDraws = 4
+
+// draw returns the best of two draws, or of more as long as none has enough left.
+//
+// The same server drawn twice counts twice: of two servers the emptier is then taken
+// three times of four and not always, for else all gateways would send everything
+// to one of them until the next record.
+func (p *Picker) draw(v *view, g *group, f filter) int32 {
 	best, passed := int32(-1), 0
 	for range maxDraws {
 		i := g.draw(p.random(), p.rules.Algorithm != P2C)
@@ -150,18 +168,12 @@ func (p *Picker) choose(v *view, g *group, f filter) int32 {
 		if best < 0 || p.better(v, i, best) {
 			best = i
 		}
-		// The same server drawn twice counts twice: of two servers the emptier is
-		// then taken three times of four and not always, for else all gateways
-		// would send everything to one of them until the next record.
 		if passed >= 2 && v.left(best) > p.rules.ReserveMbps {
-			return best
+			break
 		}
 	}
 	if best < 0 {
-		best = v.following(g, p.random(), f)
-	}
-	if best >= 0 && g != v.up && v.left(best) <= p.rules.ReserveMbps {
-		return -1
+		return v.following(g, p.random(), f)
 	}
 	return best
 }
@@ -171,4 +183,32 @@ func (p *Picker) better(v *view, i, j int32) bool {
 		return v.left(i) > v.left(j)
 	}
 	return v.left(i)/v.servers[i].capacity > v.left(j)/v.servers[j].capacity
+}
+
+// fill returns the server that is to bear what is beyond the fleet's capacity.
+func (p *Picker) fill(v *view, f filter) int32 {
+	servers := v.overflow.members
+	for k := v.filled.Load(); k < int64(len(servers)); k++ {
+		i := servers[k]
+		if v.left(i) < -tolerance*v.servers[i].capacity {
+			v.filled.CompareAndSwap(k, k+1)
+			continue
+		}
+		if f.passes(v.servers[i].candidate) {
+			return i
+		}
+	}
+	// All are: the least loaded of a sample.
+	best, n := int32(-1), len(servers)
+	draws, start := min(n, maxDraws), int(p.random()%uint64(n))
+	for k := range draws {
+		i := servers[(start+k*n/draws)%n]
+		if f.passes(v.servers[i].candidate) && (best < 0 || p.better(v, i, best)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		best = v.following(v.overflow, uint64(start), f)
+	}
+	return best
 }

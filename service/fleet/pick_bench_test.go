@@ -26,29 +26,46 @@ func mixed(n int) []Candidate {
 	return candidates
 }
 
+// BenchmarkPick picks for a client with a region and a zone. Views change as often as
+// records come in an interval of so many picks, which is more than a fleet sees.
 func BenchmarkPick(b *testing.B) {
-	for _, algorithm := range []Algorithm{TwoDraws, RoundRobin, P2C} {
-		for _, n := range []int{1000, 5000} {
-			b.Run(fmt.Sprintf("%s/%d", algorithm, n), func(b *testing.B) {
-				p := NewPicker(Rules{Algorithm: algorithm, ReserveMbps: 10})
-				candidates := mixed(n)
-				p.Update(candidates)
-				dst := make([]*Candidate, 0, 1)
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					if i%10_000 == 0 { // A view lasts at most an interval.
-						b.StopTimer()
-						candidates = slices.Clone(candidates)
-						for j := range candidates {
-							candidates[j].Seq++
-						}
-						p.Update(candidates)
-						b.StartTimer()
-					}
-					dst = p.Pick(dst[:0], Want{Region: "region-1", Zone: "zone-2"})
-				}
-			})
+	full := func(candidates []Candidate) []Candidate {
+		for i := range candidates {
+			candidates[i].FreeMbps = float64(-i % 100)
 		}
+		return candidates
+	}
+	for name, c := range map[string]struct {
+		algorithm Algorithm
+		view      []Candidate
+	}{
+		"two-draws/1000":          {TwoDraws, mixed(1000)},
+		"two-draws/5000":          {TwoDraws, mixed(5000)},
+		"two-draws/1000_all_full": {TwoDraws, full(mixed(1000))},
+		"two-draws/5000_all_full": {TwoDraws, full(mixed(5000))},
+		"p2c/1000":                {P2C, mixed(1000)},
+		"p2c/5000":                {P2C, mixed(5000)},
+		"round-robin/1000":        {RoundRobin, mixed(1000)},
+		"round-robin/5000":        {RoundRobin, mixed(5000)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := NewPicker(Rules{Algorithm: c.algorithm, ReserveMbps: 10})
+			p.Update(c.view)
+			dst := make([]*Candidate, 0, 1)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if i%100_000 == 99_999 {
+					b.StopTimer()
+					c.view = slices.Clone(c.view)
+					for j := range c.view {
+						c.view[j].Seq++
+					}
+					p.Update(c.view)
+					b.StartTimer()
+				}
+				dst = p.Pick(dst[:0], Want{Region: "region-1", Zone: "zone-2"})
+			}
+		})
 	}
 }
 

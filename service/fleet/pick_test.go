@@ -3,12 +3,10 @@ package fleet
 import (
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"github.com/turnwarden/turnwarden/service/directory"
 )
 
 // TestPickKeepsItsWord holds picks from random fleets against the order of
@@ -101,44 +99,57 @@ func candidate(t *rapid.T) Candidate {
 	}
 }
 
-func TestNewCandidate(t *testing.T) {
-	for name, c := range map[string]struct {
-		record directory.Record
-		fresh  bool
-		want   Candidate
-	}{
-		"up": {
-			directory.Record{Node: "a", Region: "eu", Zone: "1", State: "up", FreeTraffic: 700, CapacityMbps: 1000, RxMbps: 300, TxMbps: 200, Allocations: 9, Seq: 4},
-			true,
-			Candidate{Node: "a", Region: "eu", Zone: "1", Up: true, FreeMbps: 700, CapacityMbps: 1000, Allocations: 9, Seq: 4},
-		},
-		"beyond its capacity":          {directory.Record{State: "up", CapacityMbps: 1000, RxMbps: 300, TxMbps: 1200}, true, Candidate{Up: true, FreeMbps: -200, CapacityMbps: 1000}},
-		"refuses calls":                {directory.Record{State: "full", CapacityMbps: 1000}, true, Candidate{Up: true, FreeMbps: math.Inf(-1), CapacityMbps: 1000}},
-		"stale":                        {directory.Record{State: "up", FreeTraffic: 700, CapacityMbps: 1000}, false, Candidate{FreeMbps: 700, CapacityMbps: 1000}},
-		"down":                         {directory.Record{State: "down", CapacityMbps: 1000}, true, Candidate{CapacityMbps: 1000}},
-		"the seed's keys":              {directory.Record{FreeTraffic: 812.4}, true, Candidate{Up: true, FreeMbps: 812.4}},
-		"the seed's keys, no room":     {directory.Record{}, true, Candidate{}},
-		"more than any link can carry": {directory.Record{State: "up", FreeTraffic: 1e300, CapacityMbps: 1e300, Allocations: -1}, true, Candidate{Up: true, FreeMbps: 800_000, CapacityMbps: 800_000}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.want.Record = &c.record
-			if diff := cmp.Diff(c.want, NewCandidate(&c.record, c.fresh)); diff != "" {
-				t.Error(diff)
+// TestPickAcrossUpdates picks while views come and go: what is picked is up in the
+// view that it was picked from, and no pick is lost or counted twice.
+func TestPickAcrossUpdates(t *testing.T) {
+	p := NewPicker(Rules{ReserveMbps: 10})
+	p.Update(mixed(50))
+	const pickers, each = 4, 2000
+	var wg sync.WaitGroup
+	for range pickers {
+		wg.Go(func() {
+			var dst []*Candidate
+			for range each {
+				dst = p.Pick(dst[:0], Want{N: 2, Region: "region-1"})
+				if len(dst) != 2 || dst[0] == dst[1] || !dst[0].Up || !dst[1].Up {
+					t.Errorf("picked %v", dst)
+					return
+				}
 			}
 		})
+	}
+	for n := range 200 {
+		view := mixed(50)
+		for i := range view {
+			view[i].Up = view[i].Up && (i+n)%7 != 0
+		}
+		p.Update(view)
+	}
+	wg.Wait()
+	p.Update(mixed(50))
+	var picks int64
+	for _, a := range p.accounts {
+		picks += a.now.Load() + a.before.Load()
+	}
+	if want := int64(pickers * each * 2); picks != want {
+		t.Errorf("%d picks on the accounts, want %d", picks, want)
 	}
 }
 
 func TestPickAllocatesNothing(t *testing.T) {
-	for _, n := range []int{1000, 5000} {
+	full := mixed(1000)
+	for i := range full {
+		full[i].FreeMbps = -1
+	}
+	for name, view := range map[string][]Candidate{"1,000": mixed(1000), "5,000": mixed(5000), "all full": full} {
 		p := NewPicker(Rules{ReserveMbps: 10})
-		p.Update(mixed(n))
+		p.Update(view)
 		dst := make([]*Candidate, 0, 3)
 		avoid := func(node string) bool { return node == "turn-2" }
 		if allocs := testing.AllocsPerRun(1000, func() {
 			dst = p.Pick(dst[:0], Want{N: 3, Region: "region-1", Zone: "zone-2", Avoid: avoid})
 		}); allocs > 0 || len(dst) != 3 {
-			t.Errorf("%d servers: %v allocations for %d picks", n, allocs, len(dst))
+			t.Errorf("%s: %v allocations for %d picks", name, allocs, len(dst))
 		}
 	}
 }

@@ -1,69 +1,151 @@
 package fleet
 
 import (
-	"math"
+	"cmp"
 	"slices"
 	"sync/atomic"
 )
-
-// account counts what this picker sent to a node and the node's record cannot show
-// yet. It outlives views.
-//
-// A record shows the mean of one interval. A call of the running interval is not in
-// it, one of the interval that it measured is in it by half in the mean (all of it if
-// the call came at the interval's beginning, nothing if at its end), older ones are
-// in it: a pick is forgotten with the second measurement after it.
-type account struct {
-	seq    uint64 // Update alone uses it
-	now    atomic.Int64
-	before atomic.Int64
-}
-
-func (a *account) debit() { a.now.Add(1) }
-
-func (a *account) picks() float64 {
-	return float64(a.now.Load()) + float64(a.before.Load())/2
-}
-
-// measured tells the account which measurement the record holds.
-func (a *account) measured(seq uint64) {
-	if seq != a.seq {
-		a.seq = seq
-		a.before.Store(a.now.Swap(0))
-	}
-}
 
 // server is what a pick needs of a candidate.
 type server struct {
 	candidate *Candidate
 	account   *account
-	free      float64
-	capacity  float64
+	free      float64 // Mbps, as the record says
+	ending    float64 // Mbps that calls will have freed by now
+	capacity  float64 // Mbps
 }
 
-// place is where a client would like its server: "" is anywhere.
-type place struct{ region, zone string }
-
-// view is one state of the fleet, prepared for picks. Only the accounts change.
+// view is one state of the fleet, prepared for picks. All that changes is what the
+// picker sent where.
 type view struct {
 	servers  []server
-	callMbps float64          // what one call is expected to add to a server's load
-	roomy    map[place]*group // those with room
-	up       *group           // all that serve; nil = none
+	pickMbps float64          // what stands behind one pick
+	roomy    map[place]*group // the servers with room, by where they are wanted
+	overflow *group           // all that serve, in the order in which they are filled when none has room
+	filled   atomic.Int64     // so many of overflow are
 }
 
-// group is a set of servers to draw from, never empty.
+func newView(candidates []Candidate, accounts map[string]*account, reserve float64) *view {
+	v := &view{servers: make([]server, len(candidates)), roomy: map[place]*group{}}
+	largest := 1.0
+	for i := range candidates {
+		largest = max(largest, candidates[i].CapacityMbps, candidates[i].FreeMbps)
+	}
+	var (
+		traffic, calls, picks float64
+		up                    []int32
+		zones                 []place               // in the order in which they come
+		roomy                 = map[place][]int32{} // by zone
+	)
+	for i := range candidates {
+		c := &candidates[i]
+		s := server{candidate: c, account: accounts[c.Node], free: c.FreeMbps, capacity: max(c.CapacityMbps, c.FreeMbps)}
+		if c.CapacityMbps == 0 {
+			s.capacity = largest // What is not known shall not attract calls.
+		}
+		s.ending = c.used() * ended(c)
+		v.servers[i] = s
+		if !c.Up {
+			continue
+		}
+		traffic += c.used()
+		calls += c.calls()
+		picks += s.account.recent
+		up = append(up, int32(i))
+		members, known := roomy[c.zone()]
+		if !known {
+			zones = append(zones, c.zone())
+		}
+		if s.free > reserve {
+			members = append(members, int32(i))
+		}
+		roomy[c.zone()] = members
+	}
+	v.pickMbps = pickMbps(traffic, calls, picks)
+	for _, zone := range zones {
+		if members := roomy[zone]; len(members) > 0 {
+			v.addRoomy(zone, members)
+		}
+	}
+	v.overflow = &group{members: up, zones: zones}
+	v.order(up)
+	return v
+}
+
+// tolerance is how far beyond its capacity a server is filled when none has room.
+// With half as much again each of its calls has to do with two thirds, which
+// congestion control can arrange for.
+const tolerance = 0.5
+
+// order sets the order in which servers are filled when none has room. What exceeds
+// the fleet's capacity hurts every call on the servers that have to bear it, and the
+// fewer these are the better: first come those that are beyond their capacity
+// already, then the least loaded.
+func (v *view) order(up []int32) {
+	type entry struct {
+		turn   float64
+		server int32
+	}
+	entries := make([]entry, len(up))
+	for n, i := range up {
+		turn := 1 - v.servers[i].free/v.servers[i].capacity // the load, 1 = full
+		if turn > 1 && turn < 1+tolerance {
+			turn -= 1 + tolerance
+		}
+		entries[n] = entry{turn, i}
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.turn, b.turn), cmp.Compare(a.server, b.server))
+	})
+	for n := range entries {
+		up[n] = entries[n].server
+	}
+}
+
+// left is a server's headroom by now, in Mbps.
+func (v *view) left(i int32) float64 {
+	s := &v.servers[i]
+	return s.free + s.ending - v.pickMbps*s.account.unseen()
+}
+
+// place is where a server is, or where a client would like it: then "" is anywhere.
+type place struct{ region, zone string }
+
+func (c *Candidate) zone() place { return place{c.Region, c.Zone} }
+
+// group is a set of servers to pick from.
 type group struct {
 	members []int32
-	weights []float64 // summed up: the last is the sum of all
+	weights []float64 // free Mbps, summed up: the last is the sum of all
+	zones   []place   // that the members are in
 }
 
-func (g *group) add(i int32, weight float64) {
-	if n := len(g.weights); n > 0 {
-		weight += g.weights[n-1]
+// addRoomy enters the servers of a zone that have room under every place that a
+// client may ask for.
+func (v *view) addRoomy(zone place, members []int32) {
+	places := []place{{}, {zone.region, ""}, zone, {"", zone.zone}}
+	for n, p := range places {
+		if slices.Contains(places[:n], p) {
+			continue
+		}
+		if v.roomy[p] == nil {
+			v.roomy[p] = &group{}
+		}
+		v.roomy[p].add(zone, members, v.servers)
 	}
-	g.members = append(g.members, i)
-	g.weights = append(g.weights, weight)
+}
+
+func (g *group) add(zone place, members []int32, servers []server) {
+	g.zones = append(g.zones, zone)
+	g.members = append(g.members, members...)
+	sum := 0.0
+	if n := len(g.weights); n > 0 {
+		sum = g.weights[n-1]
+	}
+	for _, i := range members {
+		sum += servers[i].free
+		g.weights = append(g.weights, sum)
+	}
 }
 
 // draw returns a member by lot.
@@ -73,67 +155,16 @@ func (g *group) draw(random uint64, weighted bool) int32 {
 	if !weighted {
 		return g.members[int(share*float64(n))]
 	}
-	i, _ := slices.BinarySearchFunc(g.weights, share*g.weights[n-1], func(sum, lot float64) int {
-		if sum > lot {
-			return 1
-		}
-		return -1
-	})
-	return g.members[min(i, n-1)]
-}
-
-func newView(candidates []Candidate, accounts map[string]*account, reserve float64) *view {
-	v := &view{servers: make([]server, len(candidates)), roomy: map[place]*group{}}
-	largest := 0.0
-	for i := range candidates {
-		largest = max(largest, candidates[i].CapacityMbps, candidates[i].FreeMbps)
-	}
-	load, calls := 1.0, 1.0 // Where there are no calls yet, one of 1 Mbps.
-	for i := range candidates {
-		c := &candidates[i]
-		s := server{candidate: c, account: accounts[c.Node], free: c.FreeMbps, capacity: max(c.CapacityMbps, c.FreeMbps)}
-		if c.CapacityMbps == 0 {
-			// As if it were among the largest, and carried the rest: what is not
-			// known does not attract calls.
-			s.capacity = max(largest, 1)
-		} else if c.Up && c.Allocations > 0 && !math.IsInf(c.FreeMbps, -1) {
-			load += s.capacity - s.free
-			calls += float64(c.Allocations)
-		}
-		v.servers[i] = s
-		if !c.Up {
-			continue
-		}
-		if v.up == nil {
-			v.up = &group{}
-		}
-		v.up.add(int32(i), s.capacity)
-		if s.free > reserve {
-			v.addRoomy(int32(i), c, s.free)
+	lot := share * g.weights[n-1]
+	low, high := 0, n-1 // the first sum above the lot; rounding must not lead beyond the last
+	for low < high {
+		if middle := (low + high) / 2; g.weights[middle] > lot {
+			high = middle
+		} else {
+			low = middle + 1
 		}
 	}
-	v.callMbps = load / calls
-	return v
-}
-
-// addRoomy enters a server under every place that a client may ask for.
-func (v *view) addRoomy(i int32, c *Candidate, weight float64) {
-	places := []place{{}, {c.Region, ""}, {c.Region, c.Zone}, {"", c.Zone}}
-	for n, at := range places {
-		if slices.Contains(places[:n], at) {
-			continue
-		}
-		if v.roomy[at] == nil {
-			v.roomy[at] = &group{}
-		}
-		v.roomy[at].add(i, weight)
-	}
-}
-
-// left is a server's headroom after what was sent there just now.
-func (v *view) left(i int32) float64 {
-	s := &v.servers[i]
-	return s.free - v.callMbps*s.account.picks()
+	return g.members[low]
 }
 
 // following returns the first member that passes, from the given one on; -1 = none.
@@ -147,6 +178,16 @@ func (v *view) following(g *group, start uint64, f filter) int32 {
 	return -1
 }
 
+// otherZone says whether a member is in another zone than all that were taken.
+func (g *group) otherZone(taken []*Candidate) bool {
+	for _, zone := range g.zones {
+		if len(taken) > 0 && !slices.ContainsFunc(taken, func(t *Candidate) bool { return t.zone() == zone }) {
+			return true
+		}
+	}
+	return false
+}
+
 // filter says which candidates may be picked.
 type filter struct {
 	avoid   func(node string) bool
@@ -156,7 +197,7 @@ type filter struct {
 
 func (f filter) passes(c *Candidate) bool {
 	for _, t := range f.taken {
-		if t == c || f.newZone && t.Region == c.Region && t.Zone == c.Zone {
+		if t == c || f.newZone && t.zone() == c.zone() {
 			return false
 		}
 	}
