@@ -26,8 +26,8 @@ func mixed(n int) []Candidate {
 	return candidates
 }
 
-// BenchmarkPick picks for a client with a region and a zone. Views change as often as
-// records come in an interval of so many picks, which is more than a fleet sees.
+// BenchmarkPick picks for a client with a region and a zone. All is measured anew
+// every 10,000 picks: with records 10 s apart, a thousand clients a second.
 func BenchmarkPick(b *testing.B) {
 	full := func(candidates []Candidate) []Candidate {
 		for i := range candidates {
@@ -54,7 +54,7 @@ func BenchmarkPick(b *testing.B) {
 			dst := make([]*Candidate, 0, 1)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if i%100_000 == 99_999 {
+				if i%10_000 == 9_999 {
 					b.StopTimer()
 					c.view = slices.Clone(c.view)
 					for j := range c.view {
