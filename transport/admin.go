@@ -32,6 +32,7 @@ const (
 	adminMaintenance = "/v1/maintenance"
 	adminDrain       = "/v1/drain"
 	adminResume      = "/v1/resume"
+	adminReload      = "/v1/reload"
 )
 
 // AdminStep is one line of a reply.
@@ -84,6 +85,7 @@ func NewAdminHandler(o Operator, watched Watched) http.Handler {
 			return f(ctx, by, report)
 		})
 	}
+	mux.Handle("POST "+adminReload, bare(watched.Reload))
 	mux.Handle("POST "+adminRotate, bare(o.Rotate))
 	mux.Handle("POST "+adminRevoke, stream(o.Revoke))
 	mux.Handle("POST "+adminMaintenance, stream(func(ctx context.Context, r maintenanceRequest, by string, report func(service.Step)) error {

@@ -49,6 +49,11 @@ func (c *AdminClient) Drain(ctx context.Context, r service.DrainRequest, report 
 	return c.post(ctx, adminDrain, r, report)
 }
 
+// Reload has the files looked at again.
+func (c *AdminClient) Reload(ctx context.Context, report func(AdminStep)) error {
+	return c.post(ctx, adminReload, struct{}{}, report)
+}
+
 // Resume ends a drain, as far as that can be.
 func (c *AdminClient) Resume(ctx context.Context, report func(AdminStep)) error {
 	return c.post(ctx, adminResume, struct{}{}, report)

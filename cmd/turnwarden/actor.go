@@ -34,6 +34,7 @@ type signals struct {
 	incoming <-chan os.Signal
 	reset    func() // gives the signals back to the kernel's default action
 	hurry    chan struct{}
+	hangups  func() <-chan os.Signal // subscribes to SIGHUP; nil in tests. A client command must end with its terminal.
 }
 
 func newSignals(incoming <-chan os.Signal, reset func()) *signals {

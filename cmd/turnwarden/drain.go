@@ -17,6 +17,10 @@ func addDrain(requests map[string]request, add func(name, help string) *kingpin.
 			Default(service.ThenStop).EnumVar(then, service.ThenStop, service.ThenRestart, service.ThenHold)
 	})
 	requests["restart"] = emptying(add("restart", "Drain, and start turnserver anew: drain --then restart."), service.ThenRestart, func(*string) {})
+	add("reload", "Look at both configuration files and the certificates again, like SIGHUP. Certificates are applied and proved; what needs a start of turnwarden is named, exit code 1.")
+	requests["reload"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		return c.Reload(ctx, report)
+	}
 	add("resume", "End a drain: the node is listed again. What cannot be undone is said.")
 	requests["resume"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
 		return c.Resume(ctx, report)

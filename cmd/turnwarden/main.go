@@ -33,6 +33,11 @@ func main() {
 	incoming := make(chan os.Signal, 8)
 	signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
 	s := newSignals(incoming, func() { signal.Stop(incoming) })
+	s.hangups = func() <-chan os.Signal {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGHUP)
+		return c
+	}
 	thread := supervisor.NewThread()
 	go func() { os.Exit(command(os.Args[1:], os.Stdout, os.Stderr, s, thread)) }()
 	thread.Run()

@@ -149,8 +149,13 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addRun("log", parts.Log.Run)
 	addRun("sockets", parts.Sockets.Run)
 	addRun("traffic", parts.Meter.Run)
+	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
+	if s.hangups != nil {
+		reload.hangups = s.hangups()
+	}
+	addRun("reload", reload.run)
 	if at.admin != nil {
-		admin := &http.Server{Handler: transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail}), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
+		admin := &http.Server{Handler: transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
 		add("admin", func() error { return ended(admin.Serve(at.admin)) }, shutdown(admin))
 	}
 	if len(at.api.files) > 0 {

@@ -53,6 +53,10 @@ func Detect(ctx context.Context, turnserver string) (Build, error) {
 	return Build{Version: v, Prometheus: err == nil && versionLine.Match(out) && !unknownLine.Match(out)}, nil
 }
 
+// ReloadsCertificates reports whether SIGUSR2 has the server read its certificates
+// again, and does no more (measured with 4.6.1; unknown before).
+func (v Version) ReloadsCertificates() bool { return !v.Before(Version{4, 6, 1}) }
+
 // versionTimeout bounds `turnserver --version`, which takes some 10 ms.
 const versionTimeout = 10 * time.Second
 
