@@ -36,7 +36,13 @@ func TestAllocationsAreTrue(t *testing.T) {
 	calls := h.callMany(t, s, 500)
 	h.counted(t, 500, calls, 20*time.Second)
 	h.metricIs(t, "turnwarden_allocations_created_total", "500", 10*time.Second)
-	h.metricIs(t, "turnwarden_relay_ports", "500", 10*time.Second)
+	realtest.Eventually(t, 10*time.Second, func() error {
+		// The probe has none, one or two besides: over UDP, and over TCP.
+		if got := h.metric(t, "turnwarden_relay_ports"); !slices.Contains([]string{"500", "501", "502"}, got) {
+			return fmt.Errorf("%s relay ports", got)
+		}
+		return nil
+	})
 
 	// Clients over TCP die and turnserver notices; those over UDP it does not miss.
 	for _, c := range calls[:250] {
