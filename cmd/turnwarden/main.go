@@ -92,6 +92,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	check := app.Command("check-config", "Check turnwarden.yml and the turnserver.conf it names, or the file of a gateway; every mistake is printed.")
 	configFlag(check, &f)
 
+	serversCmd := serversCommand(app, &f)
 	operator := operatorCommands(app, &f)
 	token := tokenCommand(app, &f)
 	doctorCmd := doctorCommand(app, &f)
@@ -121,6 +122,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		err = runNode(f, promslog.New(f.log), s, thread)
 	case gateway.FullCommand():
 		err = runGateway(f, promslog.New(f.log), s)
+	case serversCmd.FullCommand():
+		err = showServers(f, stdout, s)
 	case check.FullCommand():
 		err = checkConfig(f, stdout)
 	case statusCmd.FullCommand():
