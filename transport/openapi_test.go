@@ -20,6 +20,8 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport"
 )
@@ -59,17 +61,21 @@ type exchange struct {
 // exchanges are all answers that there are: TestOpenAPI fails where one is missing.
 func exchanges() []exchange {
 	var all []exchange
-	for path, methods := range map[string][]string{"/turncredential": {"GET"}, "/v1/turn": {"GET", "POST"}, "/v1/ice": {"GET"}, "/v1/status": {"GET"}, "/v1/events": {"GET"}} {
+	for path, methods := range map[string][]string{"/turncredential": {"GET"}, "/v1/turn": {"GET", "POST"}, "/v1/ice": {"GET"}, "/v1/status": {"GET"}, "/v1/pick": {"GET"}, "/v1/fleet": {"GET"}, "/v1/events": {"GET"}} {
+		other := "tokens, scope pick"
+		if path == "/v1/pick" {
+			other = "tokens, scope credential"
+		}
 		for _, m := range methods {
 			all = append(all, exchange{on: "open", method: m, target: path, code: 200}, exchange{on: "tokens", method: m, target: path, code: 401},
-				exchange{on: "tokens, other scope", method: m, target: path, code: 403}, exchange{on: "elsewhere", method: m, target: path, code: 403})
+				exchange{on: other, method: m, target: path, code: 403}, exchange{on: "elsewhere", method: m, target: path, code: 403})
 			for on, times := range map[string]int{"slow": 2, "slow token": 2} {
 				all = append(all, exchange{on: on, method: m, target: path, code: 429, times: times})
 			}
 		}
 		all = append(all, exchange{on: "open", method: "DELETE", target: path, code: 405})
 		for _, m := range methods {
-			if path == "/v1/status" || path == "/v1/events" {
+			if !slices.Contains([]string{"/turncredential", "/v1/turn", "/v1/ice"}, path) {
 				continue
 			}
 			nowhere := path
@@ -93,24 +99,42 @@ func exchanges() []exchange {
 		exchange{on: "gateway", method: "GET", target: "/turncredential", code: 200}, exchange{on: "gateway", method: "GET", target: "/turncredential", accept: asJSON, code: 200},
 		exchange{on: "troubled", method: "GET", target: "/v1/status", code: 200}, exchange{on: "crowded", method: "GET", target: "/v1/events", code: 503},
 		exchange{on: "open", method: "GET", target: "/turncredential?format=xml", code: 400}, exchange{on: "open", method: "GET", target: "/v1/turn?service=stun", code: 400},
-		exchange{on: "open", method: "GET", target: "/nowhere", code: 404}, exchange{on: "tokens", method: "GET", target: "/nowhere", code: 401},
+		exchange{on: "open", method: "GET", target: "/v1/pick?n=9", code: 400}, exchange{on: "none", method: "GET", target: "/v1/pick", code: 503},
+		exchange{on: "troubled", method: "GET", target: "/v1/fleet", code: 200}, exchange{on: "open", method: "GET", target: "/nowhere", code: 404}, exchange{on: "tokens", method: "GET", target: "/nowhere", code: 401},
 	)
+}
+
+// everything is a node and a gateway at once, so that one API has every route.
+type everything struct {
+	service.Service
+	err error
+}
+
+func (e everything) Pick(context.Context, service.PickRequest) ([]*fleet.Node, error) {
+	return []*fleet.Node{aNode("turn-1", "up", 812.4)}, e.err
 }
 
 // apis are the servers that the exchanges are on, each with the headers that are sent.
 func apis(t *testing.T, secret service.Service) (handlers map[string]func() http.Handler, headers map[string]http.Header) {
 	t.Helper()
 	now := time.Now().UTC()
-	all, s := tokens(t, 0, "ours", "other scope=pick", "slow rate=0.001")
+	all, s := tokens(t, 0, "ours", "picker scope=pick", "slow rate=0.001", "caller scope=credential")
 	open := func() transport.APIOptions {
 		_, events := watched(t, 100)
-		return transport.APIOptions{Status: func() service.Status { return busy(now) }, Events: events}
+		held := aNode("turn-2", "up", 300)
+		held.Held = true
+		fleet := aFleet(aNode("turn-1", "full", 0), held)
+		return transport.APIOptions{Status: func() service.Status { return busy(now) }, Fleet: func() service.GatewayStatus { return fleet }, Events: events}
 	}
 	with := func(svc service.Service, change func(*transport.APIOptions)) func() http.Handler {
 		return func() http.Handler {
 			o := open()
 			change(&o)
-			return transport.NewAPIHandler(transport.NewEndpoints(svc), plain, o)
+			e := everything{Service: svc}
+			if _, err := svc.Credential(t.Context(), service.CredentialRequest{}); err != nil {
+				e.err = service.ErrNoServer
+			}
+			return transport.NewAPIHandler(transport.NewEndpoints(e), plain, o)
 		}
 	}
 	access := func(a transport.Access) func(*transport.APIOptions) {
@@ -122,12 +146,18 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 	bearer := func(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 	return map[string]func() http.Handler{
 		"open": with(good, nothing), "secret": with(secret, nothing), "none": with(none, nothing), "without address": with(homeless, nothing),
-		"gateway":   with(good, func(o *transport.APIOptions) { o.URIs = true }),
-		"troubled":  with(good, func(o *transport.APIOptions) { o.Status = func() service.Status { return troubled(now) } }),
+		"gateway": with(good, func(o *transport.APIOptions) { o.URIs = true }),
+		"troubled": with(good, func(o *transport.APIOptions) {
+			o.Status = func() service.Status { return troubled(now) }
+			status := o.Fleet()
+			status.Session = directory.Status{State: directory.Disconnected, LastError: "connection refused"}
+			o.Fleet = func() service.GatewayStatus { return status }
+		}),
 		"crowded":   with(good, func(o *transport.APIOptions) { _, o.Events = watched(t, 0) }),
 		"elsewhere": with(good, access(transport.Access{Allow: prefixes("192.0.2.0/24")})),
 		"slow":      with(good, access(transport.Access{Rate: 0.001})),
-		"tokens":    with(good, access(transport.Access{Tokens: all})), "tokens, other scope": with(good, access(transport.Access{Tokens: all})),
+		"tokens":    with(good, access(transport.Access{Tokens: all})), "tokens, scope pick": with(good, access(transport.Access{Tokens: all})),
+		"tokens, scope credential": with(good, access(transport.Access{Tokens: all})),
 		"slow token": func() http.Handler {
 			again := transport.NewTokens(0.001) // a limit that nobody has used up
 			if err := again.Replace([]byte(sumLine("slow", s[2]))); err != nil {
@@ -135,7 +165,7 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 			}
 			return with(good, access(transport.Access{Tokens: again}))()
 		},
-	}, map[string]http.Header{"tokens, other scope": bearer(s[1]), "slow token": bearer(s[2])}
+	}, map[string]http.Header{"tokens, scope pick": bearer(s[1]), "tokens, scope credential": bearer(s[3]), "slow token": bearer(s[2])}
 }
 
 // TestOpenAPI holds real answers against openapi.yaml, and that against them: every route,
