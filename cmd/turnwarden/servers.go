@@ -32,7 +32,7 @@ func serversCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 const fleetPatience = 15 * time.Second
 
 // showServers reads the fleet as a gateway does, and shows it.
-func showServers(f flags, stdout io.Writer, s *signals) error {
+func showServers(f flags, stdout io.Writer, s *signals) (err error) {
 	cfg, err := registryOf(f.configFile)
 	if err != nil {
 		return refuse(err)
@@ -47,7 +47,7 @@ func showServers(f flags, stdout io.Writer, s *signals) error {
 	go func() { ended <- w.Run(running) }()
 	defer func() {
 		end()
-		<-ended
+		err = errors.Join(err, <-ended)
 	}()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
