@@ -108,10 +108,10 @@ func (f *fakeCoturn) run(conf string) error {
 		return err
 	}
 	defer func() { _ = cmd.Process.Kill() }()
-	go f.copyLog(out)
-	go f.serve()
 	f.empty = time.NewTimer(time.Hour)
 	f.empty.Stop()
+	go f.copyLog(out)
+	go f.serve()
 	for {
 		select {
 		case s := <-told:
