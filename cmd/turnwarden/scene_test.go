@@ -36,11 +36,11 @@ func hurry(t *testing.T, rules string) string {
 		return fmt.Sprintf("%s%dms", m[1], max(time.Second, time.Duration(n)*units[m[3]]/hurried).Milliseconds())
 	})
 	// The one age that is written as a number of seconds.
-	if stale := "turnwarden_zookeeper_last_publish_timestamp_seconds > 90"; strings.Contains(shorter, "TurnRecordStale") {
+	if stale := "clamp_min(3 * turnwarden_traffic_interval_seconds, 90)"; strings.Contains(shorter, "TurnRecordStale") {
 		if !strings.Contains(shorter, stale) {
 			t.Fatalf("no %q in the rules", stale)
 		}
-		shorter = strings.Replace(shorter, "> 90", fmt.Sprintf("> %d", 90/hurried), 1)
+		shorter = strings.Replace(shorter, stale, strings.Replace(stale, "90", strconv.Itoa(90/hurried), 1), 1)
 	}
 	return shorter
 }
@@ -141,7 +141,7 @@ func (w *scene) traffic() {
 // add starts a node. Its region is its name up to the dash.
 func (w *scene) add(name string, o options) *host {
 	w.t.Helper()
-	set := map[string]string{"node": name, "traffic.interface": "lo", "registry.session_timeout": "2s", "coturn.stop_timeout": "1s", "probe.interval": "2s"}
+	set := map[string]string{"node": name, "registry.zone": "a", "traffic.interface": "lo", "registry.session_timeout": "2s", "coturn.stop_timeout": "1s", "probe.interval": "2s"}
 	maps.Copy(set, o.set)
 	o.zookeeper, o.set = []string{w.z.Addr()}, set
 	h := newHost(w.t, o)
