@@ -23,6 +23,9 @@ const (
 	recount  = 100 * time.Millisecond
 	recounts = 3
 	relist   = 2 * time.Second
+	// Not a second: probes may come at every one.
+	resocket = 700 * time.Millisecond
+	relooks  = 3
 )
 
 // Roll is what coturn's CLI says of its allocations.
@@ -88,14 +91,33 @@ func (c *Census) Take(ctx context.Context) (int, error) {
 	case ctx.Err() != nil:
 		return 0, err
 	}
-	n, agreed, noSockets := c.compare(ctx, func() (int, error) { return c.sockets(c.pid()) }, relist, 2)
+	n, noSockets := c.takeSockets(ctx)
 	if noSockets != nil {
 		return 0, errors.Join(err, fmt.Errorf("count relay sockets: %w", noSockets))
 	}
-	if !agreed {
-		c.log.with(func(s *coturn.Sessions) { s.Trust(n) })
-		c.mended(n)
+	return n, nil
+}
+
+// takeSockets compares the number of relay sockets. Those of our probes come and go
+// meanwhile, so only what is amiss by as many three times in a row is mended.
+func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
+	amiss := 0
+	for look := range relooks {
+		before := c.log.known()
+		if n, err = c.sockets(c.pid()); err != nil {
+			return 0, err
+		}
+		after := c.log.known()
+		if n == after || n == before || before != after || look > 0 && n-after != amiss {
+			return n, nil
+		}
+		amiss = n - after
+		if err := wait(ctx, resocket); err != nil {
+			return 0, err
+		}
 	}
+	c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + amiss) })
+	c.mended(n)
 	return n, nil
 }
 
