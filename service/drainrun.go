@@ -123,7 +123,7 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 	d.mu.Lock()
 	request, by := d.request, d.by
 	d.mu.Unlock()
-	dr.logger.Info("drain asked for", "by", by, "then", request.Then, "limit", request.Limit)
+	dr.logger.Info("drain asked for", "by", by, "consequence", request.Then, "limit", request.Limit)
 	queue, leave := context.WithCancel(context.WithoutCancel(ctx))
 	var queued sync.WaitGroup
 	defer queued.Wait()
@@ -210,7 +210,7 @@ func (r *drainRun) wait(before []string) {
 	news := r.d.phase == DrainQueued && !r.d.turn && !slices.Equal(before, r.d.before)
 	r.d.mu.Unlock()
 	if news && len(before) > 0 {
-		r.logger.Info("waits for its turn to drain", "draining", and(before))
+		r.logger.Info("waits for its turn to drain", "node", and(before))
 	}
 	r.d.change(func() { r.d.before, r.d.turn = before, r.d.turn || len(before) == 0 })
 }
@@ -321,7 +321,12 @@ func (r *drainRun) leave(phase DrainPhase, v drainView) {
 	default:
 		s.Name, s.Detail = "calls", "all have ended"
 	}
-	r.logger.Info("drain", "phase", phase, "detail", s.Detail, "err", s.Err)
+	log := r.logger.With("state", phase, "step", s.Name, "detail", s.Detail)
+	if s.Err != nil {
+		log.Error("drain", "err", s.Err)
+	} else {
+		log.Info("drain")
+	}
 	r.d.did(s)
 }
 
@@ -360,7 +365,7 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 			step.Detail = "before it began"
 		}
 	}
-	r.logger.Info("drain", "phase", phase, "step", step.Name, "detail", step.Detail)
+	r.logger.Info("drain", "state", phase, "step", step.Name, "detail", step.Detail)
 	r.d.change(func() {
 		r.d.phase = phase
 		r.d.steps = append(r.d.steps, step)

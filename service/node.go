@@ -81,6 +81,7 @@ type Node struct {
 	fresh    fresh
 	signer   signer
 	history  history
+	done     done
 	serving  atomic.Bool // as the last verdict of the prober had it
 }
 
@@ -148,6 +149,7 @@ func (n *Node) ChildChanged(c supervisor.Child) {
 func (n *Node) ProbeChanged() {
 	defer n.publish()
 	r := n.parts.Prober.Last()
+	n.done.probed(r.Answers)
 	if r.Serving && !n.serving.Swap(r.Serving) {
 		n.parts.Credentials.Kick() // what waited for a server need not wait longer
 	}
@@ -199,11 +201,16 @@ func (n *Node) Publication() registry.Publication {
 }
 
 // CredentialChanged is told when another credential is handed out.
-func (n *Node) CredentialChanged() { n.publish() }
+func (n *Node) CredentialChanged() {
+	n.done.rotated()
+	n.publish()
+}
 
 // Sampled is told each reading of the NIC.
 func (n *Node) Sampled() {
-	n.history.add(n.parts.Meter.Last())
+	s := n.parts.Meter.Last()
+	n.history.add(s)
+	n.done.measured(s)
 	n.publish()
 }
 

@@ -161,7 +161,7 @@ func (s *Sweeper) cancel(ctx context.Context, w *Sweep, open []coturn.Session, e
 	}
 	if n > 0 {
 		s.cancelled.Add(float64(n))
-		s.logger.Warn("ended sessions of a revoked user", "sessions", n)
+		s.logger.Warn("ended sessions of a revoked user", "allocations", n)
 	}
 	return true
 }

@@ -120,7 +120,7 @@ func TestSweepEndsWhatMatches(t *testing.T) {
 		if slices.Contains(c.cancelled, "2") {
 			t.Errorf("cancelled %v", c.cancelled)
 		}
-		if log := logged(); strings.Count(log, "ended sessions of a revoked user") != 1 || !strings.Contains(log, "sessions=2") {
+		if log := logged(); strings.Count(log, "ended sessions of a revoked user") != 1 || !strings.Contains(log, "allocations=2") {
 			t.Errorf("log:\n%s", log)
 		}
 

@@ -44,7 +44,7 @@ func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite,
 		a.scheme = "https"
 		a.files = append(a.files, cfg.TLS.watched(&over))
 	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !loopback(host) {
-		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "api", cfg.Listen)
+		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "address", cfg.Listen)
 	}
 	for _, f := range a.files {
 		if _, err := f.look(); err != nil {
@@ -52,7 +52,7 @@ func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite,
 		}
 	}
 	if a.access.Tokens != nil && a.access.Tokens.Len() == 0 {
-		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "file", cfg.TokensFile)
+		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "path", cfg.TokensFile)
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {

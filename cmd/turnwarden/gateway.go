@@ -44,7 +44,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 		return refuse(err)
 	}
 	defer at.close()
-	logger.Info("starting turnwarden gateway", "version", version.Info(), "zookeeper", cfg.Registry.ZooKeeper, "path", cfg.Registry.Path)
+	logger.Info("starting turnwarden gateway", "version", version.Info(), "address", cfg.Registry.ZooKeeper, "path", cfg.Registry.Path)
 
 	part := func(name string) *slog.Logger { return logger.With("part", name) }
 	counts := metrics.NewGateway()
@@ -104,7 +104,8 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
 	}, shutdown(webServer))
 
-	logger.Info("listening", "api", at.api.Addr(), "web", at.web.Addr())
+	part("api").Info("listening", "address", at.api.Addr())
+	part("web").Info("listening", "address", at.web.Addr())
 	if err := g.Run(); err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) 
 		return err
 	}
 	for _, w := range append(s.conf.Warnings, s.conf.Check(build)...) {
-		logger.Warn("turnserver.conf", "warning", w)
+		logger.Warn("turnserver.conf", "line", w)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
 		return err
 	}
 	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
-		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "rest_addr", s.restAddr)
+		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", s.restAddr)
 	}
 	s.directory, err = directoryConfig(cfg)
 	return err

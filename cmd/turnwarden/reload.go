@@ -55,7 +55,12 @@ func (r *reloader) reload(ctx context.Context, by string, report func(service.St
 	done := func(s service.Step) {
 		s.Took = time.Since(begin)
 		begin = time.Now()
-		r.logger.Info("reload", "by", by, "step", s.Name, "detail", s.Detail, "err", s.Err)
+		log := r.logger.With("by", by, "step", s.Name, "detail", s.Detail)
+		if s.Err != nil {
+			log.Error("reload", "err", s.Err)
+		} else {
+			log.Info("reload")
+		}
 		report(s)
 	}
 	cfg, err := LoadConfig(r.flags.configFile)

@@ -142,6 +142,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	}
 	addStop("node", node.Stop)
 	addRun("credential", parts.Credentials.Run)
+	addRun("summary", node.Summarize)
 	addRun("sweeper", parts.Sweeper.Run)
 	addRun("census", parts.Census.Run)
 	addRun("probe", parts.Prober.Run)
@@ -168,7 +169,8 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
 	}, shutdown(webServer))
 
-	logger.Info("listening", "api", at.api.Addr(), "web", at.web.Addr())
+	part("api").Info("listening", "address", at.api.Addr())
+	part("web").Info("listening", "address", at.web.Addr())
 	if err := g.Run(); err != nil {
 		return err
 	}

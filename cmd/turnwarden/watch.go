@@ -53,7 +53,7 @@ func watch(ctx context.Context, files []*watched, logger *slog.Logger, usable me
 		for i, f := range files {
 			changed, err := f.look()
 			if changed {
-				logger.Info("reloaded", "key", f.key, "files", f.paths)
+				logger.Info("reloaded", "key", f.key, "path", f.paths)
 			}
 			if err == nil {
 				said[i] = ""

@@ -138,7 +138,7 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 			return err
 		}
 		r.setUnowned(len(unowned) - i - 1)
-		r.logger.Info("deleted a user of this node that no generation owns", "during", "reconcile")
+		r.logger.Info("deleted a user of this node that no generation owns", "reason", "reconcile")
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (r *Rotator) watchClock(now time.Time) {
 	if !r.clockSeen.IsZero() {
 		step := now.Round(0).Sub(r.clockSeen.Round(0)) - now.Sub(r.clockSeen)
 		if step.Abs() > clockTolerance {
-			r.logger.Warn("the wall clock was set; expiry times already handed out are off by as much, and no user is deleted before both clocks agree", "step", step)
+			r.logger.Warn("the wall clock was set; expiry times already handed out are off by as much, and no user is deleted before both clocks agree", "offset", step)
 		}
 	}
 	r.clockSeen = now

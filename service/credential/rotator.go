@@ -101,7 +101,7 @@ func New(cfg Config, store Store, verifier Verifier, file *File, changed func(),
 		r.book = book{next: 1, keepUnknown: now.Add(cfg.Lifetime + skew(cfg.Lifetime))}
 		if !errors.Is(err, errNoState) {
 			logger.Error("credential state lost: a new generation is minted, and old users are kept until clients' claims have ended",
-				"err", err, "kept_until", r.book.keepUnknown.Format(time.RFC3339))
+				"err", err, "until", r.book.keepUnknown.Format(time.RFC3339))
 		}
 	}
 	return r

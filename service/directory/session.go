@@ -217,7 +217,7 @@ func (s *Session) enter(l *link, state State) {
 		return
 	}
 	if state == Connected {
-		s.logger.Info("ZooKeeper session stands", "server", l.conn.Server(), "timeout", l.timeout())
+		s.logger.Info("ZooKeeper session stands", "address", l.conn.Server(), "timeout", l.timeout())
 	} else {
 		s.logger.Warn("connection to ZooKeeper lost; what is registered stays until the session expires",
 			"err", l.lastTrouble(), "timeout", l.timeout())

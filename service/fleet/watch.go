@@ -172,7 +172,7 @@ func (w *Watcher) settle() (changed bool) {
 	for name, m := range w.members {
 		if m.checked && !w.again && m.node.Doubt == "" && m.age.overdue(interval(&m.node.Record)) {
 			w.complain.Do(func() {
-				w.logger.Warn("a record is not written any more: its node is not picked until it is", "node", name, "interval", interval(&m.node.Record))
+				w.logger.Warn("a record is not written any more: its node is not picked until it is", "node", name, "limit", interval(&m.node.Record))
 			})
 			m.doubt(Stale)
 			changed = true
@@ -242,7 +242,7 @@ func (w *Watcher) publish(changed, confirmed bool, now time.Time) {
 	w.snapshot.Store(&next)
 	if next.Held > 0 && held == 0 {
 		w.logger.Warn("most of the fleet vanished from ZooKeeper at once: serving it from the last view for a while, each node only if it answers",
-			"vanished", next.Held, "left", len(w.members), "hold", w.guard.hold)
+			"before", len(next.Nodes), "now", len(w.members), "limit", w.guard.hold)
 	}
 	if changed {
 		w.changed(&next)

@@ -187,7 +187,7 @@ func (p *Prober) askAll(ctx context.Context, t Target, rounds chan<- round) {
 func (p *Prober) conclude(o round) {
 	for _, err := range []error{o.err, o.relay} {
 		if reason := p.unfair(err); reason != "" {
-			p.logger.Warn("Probe failed for a reason of our own, the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
+			p.logger.Warn("probe failed for a reason of our own, the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
 			return
 		}
 	}
@@ -202,19 +202,19 @@ func (p *Prober) say(o round, before, after Result) {
 	log := p.logger.With("pid", after.PID)
 	switch {
 	case after.Foreign != "" && after.Foreign != before.Foreign:
-		log.Error("Another program owns the TURN server's port, probes are suspended and the node is not offered", "who", after.Foreign)
+		log.Error("another program owns the TURN server's port, probes are suspended and the node is not offered", "err", after.Foreign)
 	case after.Foreign != "":
 	case errors.Is(o.err, ErrOpenRelay):
 		log.Error("TURN server relays for anybody, it is not serving", "transport", o.transport, "err", o.err)
 	case !o.decides:
 	case o.err != nil && before.Serving && after.Serving:
-		log.Warn("Probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "of", p.cfg.FailAfter)
+		log.Warn("probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "limit", p.cfg.FailAfter)
 	case o.err != nil && before.Serving:
-		log.Error("Probes failed in a row, the TURN server is not serving", "err", o.err, "failures", after.Failures)
+		log.Error("probes failed in a row, the TURN server is not serving", "err", o.err, "failures", after.Failures)
 	case o.err != nil:
-		log.Debug("Probe failed, the TURN server is still not serving", "err", o.err, "failures", after.Failures)
+		log.Debug("probe failed, the TURN server is still not serving", "err", o.err, "failures", after.Failures)
 	case !before.Serving && after.Serving:
-		log.Info("TURN server serves", "after", after.At.Sub(after.Since), "failures", before.Failures)
+		log.Info("TURN server serves", "duration", after.At.Sub(after.Since), "failures", before.Failures)
 	}
 	if before.Foreign != "" && after.Foreign == "" {
 		log.Info("TURN server owns its port alone again, probes go on")

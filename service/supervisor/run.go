@@ -46,7 +46,7 @@ func (s *Supervisor) once(ctx context.Context) (Exit, error) {
 	}
 	if asked != "" {
 		exit.Cause = asked
-		s.logger.Info("turnserver ended as asked", "cause", asked, "end", exit.String(), "ran", exit.Ran.Round(time.Millisecond))
+		s.logger.Info("turnserver ended as asked", "reason", asked, "end", exit.String(), "duration", exit.Ran.Round(time.Millisecond))
 	}
 	s.change(func(c *Child) {
 		c.PID, c.StartedAt, c.LastExit = 0, time.Time{}, exit
@@ -107,7 +107,7 @@ func (s *Supervisor) watch(ctx context.Context, stop context.CancelCauseFunc, ex
 			}
 		}
 	}
-	s.logger.Info("stopping turnserver", "cause", asked)
+	s.logger.Info("stopping turnserver", "reason", asked)
 	s.change(func(c *Child) { c.State = Stopping })
 	return asked, <-exited
 }
@@ -134,10 +134,10 @@ func (s *Supervisor) settle(exit Exit, startError error) time.Duration {
 		return 0
 	}
 	next := time.Now().Add(delay)
-	logger := s.logger.With("next_start_in", delay.Round(time.Millisecond))
+	logger := s.logger.With("next_in", delay.Round(time.Millisecond))
 	if startError == nil {
 		logger.Warn("turnserver is gone and its calls with it, nobody is served until the next start",
-			"cause", exit.Cause, "end", exit.String(), "ran", exit.Ran.Round(time.Millisecond))
+			"reason", exit.Cause, "end", exit.String(), "duration", exit.Ran.Round(time.Millisecond))
 	} else {
 		logger.Error("turnserver cannot be started, nobody is served until it can be", "err", startError)
 	}
@@ -165,7 +165,7 @@ func (s *Supervisor) rest(ctx context.Context, delay time.Duration) {
 		case o.halt != "" && due != nil:
 			due = nil
 			s.change(func(c *Child) { c.State, c.NextStart, c.HaltCause = Stopped, time.Time{}, o.halt })
-			s.logger.Warn("turnserver stays down until a restart is requested", "cause", o.halt)
+			s.logger.Warn("turnserver stays down until a restart is requested", "reason", o.halt)
 		}
 		select {
 		case <-ctx.Done():

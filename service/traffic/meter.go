@@ -145,7 +145,7 @@ func (m *Meter) report(was, now Sample, err error) {
 	switch {
 	case err != nil && !m.failing:
 		m.logger.Warn("no new traffic sample: the last one stands for a while, then the node is unlisted",
-			"free_mbps", now.FreeMbps, "stands_for", staleAfter*m.cfg.Interval, "err", err)
+			"free_mbps", now.FreeMbps, "limit", staleAfter*m.cfg.Interval, "err", err)
 	case err == nil && m.failing:
 		m.logger.Info("traffic is measured again", "free_mbps", now.FreeMbps)
 	}

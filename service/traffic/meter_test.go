@@ -196,7 +196,7 @@ func TestMeterLogsChangesOnly(t *testing.T) {
 		})
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		wants := []string{
-			`level=WARN msg="no new traffic sample: the last one stands for a while, then the node is unlisted" free_mbps=2000 stands_for=3s err="no interface eth0, eth1"`,
+			`level=WARN msg="no new traffic sample: the last one stands for a while, then the node is unlisted" free_mbps=2000 limit=3s err="no interface eth0, eth1"`,
 			`level=INFO msg="traffic is measured again" free_mbps=2000`,
 			`level=WARN msg="the interfaces changed: only those present count towards traffic and capacity" before="eth0, eth1" now=eth0`,
 			`level=WARN msg="an interface reports no link speed and adds nothing to the headroom" err="traffic.capacity_mbps: auto needs a link speed and eth0 reports none`,
