@@ -20,6 +20,7 @@ import (
 func notRaised() map[string]string {
 	return map[string]string{
 		"TurnCapacityExhaustedIn": "takes three weeks of history: rules/turnwarden.longrange.test.yml",
+		"TurnUDPBufferErrors":     "has no fault here yet: rules/turnwarden.test.yml alone",
 	}
 }
 
