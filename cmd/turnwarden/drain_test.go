@@ -380,6 +380,13 @@ func TestDrainAndDie(t *testing.T) {
 	h := newHost(t, options{set: map[string]string{"coturn.turnserver": installFakeCoturn(t, "4.7.0"), "coturn.cli": "false"}})
 	h.serve(t)
 	h.open(t, 2)
+	// What begins beside a probe of our own is counted when it is known not to be one.
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if n := h.metric(t, "turnwarden_allocations"); n != "2" {
+			return fmt.Errorf("%s allocations are counted", n)
+		}
+		return nil
+	})
 	child := h.child(t)
 	drain := h.begin(t, "drain", "--no-lock", "--then=hold")
 	drain.said(t, "answers 403")
