@@ -55,6 +55,8 @@ func Readiness(s Status) []Reason {
 		add(StateDown, "%s: the TURN server was killed and stays down until its configuration changes and turnwarden is restarted", c.HaltCause)
 	case c.StartError != "":
 		add(StateDown, "child: not started: %s", c.StartError)
+	case c.State == supervisor.Stopping:
+		add(StateDown, "child: stopping, reason %s", c.StopReason)
 	case c.State != supervisor.Running && !c.LastExit.At.IsZero():
 		add(StateDown, "child: %s after %s", c.State, c.LastExit)
 	case c.State != supervisor.Running:

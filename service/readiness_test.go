@@ -96,6 +96,13 @@ func TestReadiness(t *testing.T) {
 			func(s *service.Status) { s.Probe.Serving, s.Probe.Failures, s.Probe.Err = false, 3, "bind: no answer" }, service.StateDown, false,
 			[]string{"probe: not serving: bind: no answer"},
 		},
+		"hangs and is being stopped": {
+			func(s *service.Status) {
+				s.Probe = probe.Result{}
+				s.Child.State, s.Child.StopReason = supervisor.Stopping, supervisor.ReasonProbe
+			}, service.StateDown, false,
+			[]string{"child: stopping, reason probe"},
+		},
 		"one failed probe": {func(s *service.Status) { s.Probe.Failures, s.Probe.Err = 1, "bind: no answer" }, service.StateUp, true, nil},
 		"no credential": {
 			func(s *service.Status) { s.Credential.Active = 0 }, service.StateDown, false,

@@ -66,8 +66,12 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 	}
 	line("TURN server", s.Server.State, some("pid %d", s.Server.PID), ago("up for %s", s.At, s.Server.Started), fmt.Sprintf("%d restarts", s.Server.Restarts),
 		lastExit(s), s.Server.KeptDown, s.Server.StartError)
+	probeError := s.Probe.Error
+	if s.Probe.Failures == 0 { // of an outage that is over; it is among the last errors
+		probeError = ""
+	}
 	line("Probe", map[bool]string{true: "serving", false: "not serving"}[s.Probe.Serving], fmt.Sprintf("%.1f ms", s.Probe.RTTSeconds*1000),
-		ago("%s ago", s.At, s.Probe.At), some("%d failures in a row", s.Probe.Failures), s.Probe.Error)
+		ago("%s ago", s.At, s.Probe.At), some("%d failures in a row", s.Probe.Failures), probeError)
 	line("Credential", fmt.Sprintf("generation %d", s.Credential.Generation), ago("published %s ago", s.At, s.Credential.Published),
 		ago("valid for %s", s.Credential.Expires, s.At), fmt.Sprintf("%d on record", len(s.Credential.Generations)),
 		some("%d deletes pending", s.Credential.DeletesPending), s.Credential.Failure)
@@ -85,7 +89,11 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 		fmt.Fprintln(w, "\nLast warnings and errors:")
 	}
 	for _, l := range s.Troubles {
-		fmt.Fprintf(w, "  %s  %-5s  %s: %s %s\n", l.At.Format(time.DateTime), l.Level, l.Part, l.Message, l.Detail)
+		part := l.Part
+		if part != "" {
+			part += ": "
+		}
+		fmt.Fprintf(w, "  %s  %-5s  %s%s %s\n", l.At.Format(time.DateTime), l.Level, part, l.Message, l.Detail)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Child struct {
 	Exits      []Exit    // the last few, newest first; never changed once it is out
 	StartError string    // why the last start failed; empty once one succeeds
 	NextStart  time.Time // set in Backoff
+	StopReason string    // what Stopping is for: a Reason, the cause given to Halt, Stop or Retire, or "shutdown"
 	HaltCause  string    // why it stays down; empty unless Halt, Stop or Retire was called
 }
 

@@ -108,7 +108,7 @@ func (s *Supervisor) watch(ctx context.Context, stop context.CancelCauseFunc, ex
 		}
 	}
 	s.logger.Info("stopping turnserver", "reason", asked)
-	s.change(func(c *Child) { c.State = Stopping })
+	s.change(func(c *Child) { c.State, c.StopReason = Stopping, asked })
 	return asked, <-exited
 }
 
