@@ -55,7 +55,7 @@ type RegistryConfig struct {
 	Path           string        `yaml:"path" default:"/turn/servers" help:"Parent of the record."`
 	PrometheusPath string        `yaml:"prometheus_path" default:"/turn/prometheus" help:"Parent of the node that Prometheus' nerve_sd_configs reads."`
 	SessionTimeout time.Duration `yaml:"session_timeout" default:"10s" min:"1s" help:"ZooKeeper session timeout to ask for."`
-	Advertise      string        `yaml:"advertise" help:"host[:port] published as restAddr. Default: api.listen, a wildcard replaced by the default route's source address."`
+	Advertise      string        `yaml:"advertise" help:"host[:port] published as restAddr; a name that turnserver's certificate has stands in turns: URIs too. Default: api.listen, a wildcard replaced by the default route's source address."`
 	Region         string        `yaml:"region" help:"Region published in the record."`
 	Zone           string        `yaml:"zone" help:"Zone published in the record."`
 	AuthFile       string        `yaml:"auth_file" help:"File with user:password for ZooKeeper's digest scheme, mode 0600."`

@@ -75,7 +75,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 		p.Conf.Errors = append(p.Conf.Errors, oneLine(err)...)
 	}
 	if s.conf.Cert != "" && s.conf.Key != "" {
-		p.Certificate = certificate(s.conf)
+		p.Certificate = certificate(s.conf, s.conf.URIs(s.outside, tlsName(s.conf, cfg.Registry.Advertise)))
 		p.Secrets = append(p.Secrets, s.privateKey(ctx))
 	}
 	p.Addresses = text(s.ownAddresses(ctx))
@@ -234,8 +234,8 @@ func secretFiles(cfg Config) (all []doctor.SecretFile) {
 	return all
 }
 
-// certificate reads what turnserver would serve.
-func certificate(conf *coturn.Conf) *doctor.Certificate {
+// certificate reads what turnserver would serve, to clients that have been given uris.
+func certificate(conf *coturn.Conf, uris []string) *doctor.Certificate {
 	c := &doctor.Certificate{Path: conf.Cert}
 	pair, err := tls.LoadX509KeyPair(conf.Cert, conf.Key)
 	if err != nil {
@@ -243,6 +243,14 @@ func certificate(conf *coturn.Conf) *doctor.Certificate {
 		return c
 	}
 	c.NotAfter = pair.Leaf.NotAfter
+	for _, u := range uris {
+		if address, secure := strings.CutPrefix(u, "turns:"); secure {
+			address, _, _ = strings.Cut(address, "?")
+			if host, _, err := net.SplitHostPort(address); err == nil && pair.Leaf.VerifyHostname(host) != nil {
+				c.NotFor = append(c.NotFor, host)
+			}
+		}
+	}
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
 )
 
@@ -71,6 +72,21 @@ func advertised(configured string, api netip.AddrPort, outside netip.Addr) (stri
 		return net.JoinHostPort(outside.String(), port), nil
 	}
 	return "", errors.New("registry.advertise: api.listen is a wildcard and this host has no default route to take an address from; set registry.advertise")
+}
+
+// tlsName is the name that stands in turns: URIs: the one that is advertised for this
+// host, if the certificate has it too. Without one clients get addresses, which few
+// certificates name.
+func tlsName(conf *coturn.Conf, advertise string) string {
+	host, _, err := net.SplitHostPort(advertise)
+	if err != nil {
+		host = advertise
+	}
+	pair, err := tls.LoadX509KeyPair(conf.Cert, conf.Key)
+	if _, notIP := netip.ParseAddr(host); err != nil || notIP == nil || host == "" || pair.Leaf.VerifyHostname(host) != nil {
+		return ""
+	}
+	return host
 }
 
 func clientTLS(t TLSConfig) (*tls.Config, error) {

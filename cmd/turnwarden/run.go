@@ -59,7 +59,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	counts := metrics.New()
 	node := service.NewNode(service.Facts{
 		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
-		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside), Version: version.Version, Coturn: at.version, RelayPorts: at.relayPorts(),
+		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside, tlsName(at.conf, cfg.Registry.Advertise)), Version: version.Version, Coturn: at.version, RelayPorts: at.relayPorts(),
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree,
 		Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
 	}, part("node"))

@@ -2,25 +2,31 @@ package coturn
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 )
 
 // URIs are what a client may be given to reach this host, as in RFC 7065: one
 // for each address and each transport that is on. Where coturn listens on every
 // address, fallback stands for them; an external address takes the place of
-// the one behind it.
-func (c *Conf) URIs(fallback netip.Addr) []string {
+// the one behind it. Clients hold a certificate against the URI, so tlsName,
+// unless it is empty, stands for the addresses in those with TLS.
+func (c *Conf) URIs(fallback netip.Addr, tlsName string) []string {
 	var uris []string
-	for _, ip := range c.reachable(fallback) {
+	for i, ip := range c.reachable(fallback) {
 		if c.UDP {
-			uris = append(uris, uri("turn", ip, c.ListeningPort, "udp"))
+			uris = append(uris, uri("turn", ip.String(), c.ListeningPort, "udp"))
 		}
 		if c.TCP {
-			uris = append(uris, uri("turn", ip, c.ListeningPort, "tcp"))
+			uris = append(uris, uri("turn", ip.String(), c.ListeningPort, "tcp"))
 		}
-		if c.TLS {
-			uris = append(uris, uri("turns", ip, c.TLSListeningPort, "tcp"))
+		switch {
+		case c.TLS && tlsName == "":
+			uris = append(uris, uri("turns", ip.String(), c.TLSListeningPort, "tcp"))
+		case c.TLS && i == 0:
+			uris = append(uris, uri("turns", tlsName, c.TLSListeningPort, "tcp"))
 		}
 	}
 	return uris
@@ -54,6 +60,6 @@ func (c *Conf) external(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-func uri(scheme string, ip netip.Addr, port int, transport string) string {
-	return fmt.Sprintf("%s:%v?transport=%s", scheme, netip.AddrPortFrom(ip, uint16(port)), transport)
+func uri(scheme, host string, port int, transport string) string {
+	return fmt.Sprintf("%s:%s?transport=%s", scheme, net.JoinHostPort(host, strconv.Itoa(port)), transport)
 }

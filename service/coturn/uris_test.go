@@ -9,6 +9,14 @@ import (
 	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
+func TestURIsWithAName(t *testing.T) {
+	c := readConf(t, userConf+"listening-ip=192.0.2.1\nlistening-ip=2001:db8::1\nno-tcp\ncert=/c\npkey=/k", coturn.ModeUser)
+	want := []string{"turn:192.0.2.1:3478?transport=udp", "turns:turn1.example.org:5349?transport=tcp", "turn:[2001:db8::1]:3478?transport=udp"}
+	if diff := cmp.Diff(want, c.URIs(netip.Addr{}, "turn1.example.org")); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestURIs(t *testing.T) {
 	tests := map[string]struct {
 		text string
@@ -46,7 +54,7 @@ func TestURIs(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := readConf(t, userConf+tt.text, coturn.ModeUser)
-			if diff := cmp.Diff(tt.want, c.URIs(netip.MustParseAddr("10.0.0.5"))); diff != "" {
+			if diff := cmp.Diff(tt.want, c.URIs(netip.MustParseAddr("10.0.0.5"), "")); diff != "" {
 				t.Errorf("URIs (-want +got):\n%s", diff)
 			}
 		})

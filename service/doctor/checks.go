@@ -228,6 +228,12 @@ var network = []check{
 			say(Warning, fmt.Sprintf("%s expires on %s", c.Path, c.NotAfter.Format(time.DateOnly)), "renew it; turnserver reads it again by turnwarden reload")
 		}
 	}},
+	{"certificate-name", func(p Patient, say say) {
+		if c := p.Certificate; c != nil && len(c.NotFor) > 0 {
+			say(Warning, fmt.Sprintf("%s does not name %s, which clients of turns: are told to connect to: browsers refuse it", c.Path, strings.Join(c.NotFor, " and ")),
+				"set registry.advertise to a name of this host that the certificate has, or put the address into the certificate")
+		}
+	}},
 }
 
 func inner(a netip.Addr) bool {

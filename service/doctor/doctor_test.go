@@ -116,6 +116,7 @@ var sick = map[string]struct {
 	"a bad certificate":     {"certificate", doctor.Error, func(p *doctor.Patient) { p.Certificate.Err = "key does not match" }, ""},
 	"an old certificate":    {"certificate", doctor.Error, func(p *doctor.Patient) { p.Certificate.NotAfter = now.Add(-time.Second) }, ""},
 	"a late certificate":    {"certificate", doctor.Warning, func(p *doctor.Patient) { p.Certificate.NotAfter = now.AddDate(0, 0, 13) }, ""},
+	"another's name":        {"certificate-name", doctor.Warning, func(p *doctor.Patient) { p.Certificate.NotFor = []string{"192.0.2.5"} }, ""},
 	"a readable key":        {"secret-files", doctor.Error, func(p *doctor.Patient) { p.Secrets[0].Mode = 0o644 }, ""},
 	"a writable directory":  {"secret-files", doctor.Error, func(p *doctor.Patient) { p.Secrets[1].Mode = os.ModeDir | 0o777 }, ""},
 	"an unreadable key":     {"readable-files", doctor.Error, func(p *doctor.Patient) { p.Secrets[0].Unreadable = "uid 101 may not" }, ""},

@@ -63,7 +63,8 @@ type Option struct {
 type Certificate struct {
 	Path     string
 	NotAfter time.Time
-	Err      string // why turnserver could not serve it
+	NotFor   []string // hosts of turns: URIs that it does not name
+	Err      string   // why turnserver could not serve it
 }
 
 // SecretFile is a file that only its owner may read.
