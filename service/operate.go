@@ -47,7 +47,11 @@ func (n *Node) Rotate(ctx context.Context, by string, report func(Step)) error {
 
 // step is a step of the credentials, in words.
 func step(s credential.Step) Step {
-	return Step{Name: s.Name, Detail: fmt.Sprintf("generation %d", s.Generation), Took: s.Took, Err: s.Err}
+	detail := fmt.Sprintf("generation %d", s.Generation)
+	if s.User != "" {
+		detail = "user " + s.User
+	}
+	return Step{Name: s.Name, Detail: detail, Took: s.Took, Err: s.Err}
 }
 
 // Revoke takes credentials out of use at once and ends the calls that were made with

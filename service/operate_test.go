@@ -302,3 +302,39 @@ func TestSlowRevokeOfSecrets(t *testing.T) {
 		}
 	})
 }
+
+// TestUsersInSecretMode: turnserver refuses every user there, so that there is nothing to
+// take over, and nothing to prune that would matter.
+func TestUsersInSecretMode(t *testing.T) {
+	operate(t, coturn.ModeSecret, func(t *testing.T, o *operated) {
+		before := o.db.size()
+		c := credential.Imported{Username: "monitor", Password: "x", Expires: time.Now().Add(time.Hour)}
+		importErr := o.Import(t.Context(), c, "test", o.report)
+		_, listErr := o.Users(t.Context())
+		pruneErr := o.Prune(t.Context(), []string{"monitor"}, "test", o.report)
+		for _, err := range []error{importErr, listErr, pruneErr} {
+			if err == nil || !strings.Contains(err.Error(), "credentials.mode is secret") {
+				t.Errorf("%v, want why not", err)
+			}
+		}
+		if o.db.size() != before || len(o.steps) > 0 {
+			t.Errorf("something was done: %s", o.said())
+		}
+	})
+}
+
+// TestImportRefusesWords that no store could write again, should the row be lost.
+func TestImportRefusesWords(t *testing.T) {
+	operate(t, coturn.ModeUser, func(t *testing.T, o *operated) {
+		for _, c := range []credential.Imported{{Username: "two words", Password: "x"}, {Username: "x", Password: "two words"}} {
+			c.Expires = time.Now().Add(time.Hour)
+			if err := o.Import(t.Context(), c, "test", o.report); err == nil || strings.Contains(err.Error(), "two words") {
+				t.Errorf("%v: %v", c.Username, err)
+			}
+		}
+		c := credential.Imported{Username: "monitor", Password: "x", Expires: time.Now().Add(time.Hour)}
+		if err := o.Import(t.Context(), c, "test", o.report); err != nil || o.said() != "record: generation 3\nstore: generation 3\nprove: generation 3" {
+			t.Errorf("%v; said:\n%s", err, o.said())
+		}
+	})
+}

@@ -22,6 +22,7 @@ type Operator interface {
 	Maintenance(ctx context.Context, on bool, by string, report func(service.Step)) error
 	Drain(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error
 	Resume(ctx context.Context, by string, report func(service.Step)) error
+	Accounts
 }
 
 // The routes of the admin socket, POST each. The reply is a stream of AdminStep, one
@@ -93,6 +94,7 @@ func NewAdminHandler(o Operator, watched Watched) http.Handler {
 	}))
 	mux.Handle("POST "+adminDrain, stream(o.Drain))
 	mux.Handle("POST "+adminResume, bare(o.Resume))
+	handleUsers(mux, o)
 	return onlyUs(mux)
 }
 
@@ -122,7 +124,7 @@ func stream[Req any](f func(ctx context.Context, r Req, by string, report func(s
 			_ = flush.Flush()
 		}
 		var req Req
-		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 4<<10))
+		dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 64<<10))
 		dec.DisallowUnknownFields()
 		err := dec.Decode(&req)
 		if err != nil {

@@ -26,6 +26,7 @@ import (
 
 // operator notes what it is asked, and does what the test says.
 type operator struct {
+	transport.Accounts
 	asked chan string
 	do    func(ctx context.Context, report func(service.Step)) error
 }
@@ -59,7 +60,7 @@ func (o operator) Resume(ctx context.Context, by string, report func(service.Ste
 func admin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
 	t.Helper()
 	socket = listen(t, func(l net.Listener) {
-		o = operator{make(chan string, 1), do}
+		o = operator{asked: make(chan string, 1), do: do}
 		s := &http.Server{Handler: transport.NewAdminHandler(o, shown()), ConnContext: transport.AdminConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
@@ -183,8 +184,8 @@ func TestAdminRequests(t *testing.T) {
 		"a negative number":     {"POST", "/v1/revoke", `{"Generation":-1}`, 200, "read the request: json: cannot unmarshal number", ""},
 		"nothing":               {"POST", "/v1/revoke", "", 200, "read the request: EOF", ""},
 		"half of it":            {"POST", "/v1/revoke", `{"All":true`, 200, "read the request: unexpected EOF", ""},
-		"too much":              {"POST", "/v1/revoke", `{"User":"` + strings.Repeat("a", 4<<10) + `"}`, 200, "read the request: http: request body too large", ""},
-		"too much before":       {"POST", "/v1/revoke", strings.Repeat(" ", 4<<10) + `{"All":true}`, 200, "read the request: http: request body too large", ""},
+		"too much":              {"POST", "/v1/revoke", `{"User":"` + strings.Repeat("a", 64<<10) + `"}`, 200, "read the request: http: request body too large", ""},
+		"too much before":       {"POST", "/v1/revoke", strings.Repeat(" ", 64<<10) + `{"All":true}`, 200, "read the request: http: request body too large", ""},
 		"another method":        {"GET", "/v1/revoke", "", 405, "Method Not Allowed", ""},
 		"another path":          {"POST", "/v1/nowhere", "{}", 404, "not found", ""},
 		"the path of the pages": {"GET", "/metrics", "", 404, "not found", ""},

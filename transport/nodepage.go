@@ -230,6 +230,8 @@ func generations(s service.Status) page.Section {
 		published, left, fetched := page.Cell{Text: "not yet"}, page.Cell{Text: "–"}, "no"
 		if !g.Published.IsZero() {
 			published, left = ago(s.At, g.Published), until(s.At, g.Expires)
+		} else if !g.Expires.IsZero() { // another program has
+			published, left = page.Cell{Text: "imported"}, until(s.At, g.Expires)
 		}
 		if g.Fetched {
 			fetched = "yes"

@@ -159,6 +159,12 @@ func TestVerdict(t *testing.T) {
 			},
 			[]string{`verdict bad`, `Down, `, `none that is verified and valid: userdb is locked`, `Rotation fails`, `Deletes pending`, `pending`, `not yet`},
 		},
+		"imported": {
+			func(s *service.Status) {
+				s.Credential.Generations = append(s.Credential.Generations, credential.GenerationStatus{ID: 9, State: credential.Retiring, Expires: s.At.Add(3*time.Hour + 20*time.Minute), Fetched: true})
+			},
+			[]string{`imported`, `3 h 20 min`},
+		},
 		"warming": {func(s *service.Status) { s.Traffic = traffic.Sample{} }, []string{`verdict warn`, `Warming, no new clients`}},
 		"nothing at all": {
 			func(s *service.Status) { *s = service.Status{At: s.At} },

@@ -25,6 +25,8 @@ var examples = map[string][]string{
 	"resume":      {"turnwarden resume"},
 	"restart":     {"turnwarden restart --deadline=30m"},
 	"reload":      {"turnwarden reload"},
+	"import":      {"turnwarden import ./credential"},
+	"users":       {"turnwarden users list", "turnwarden users prune 'monitor-*'", "turnwarden users prune --yes alice bob"},
 	"servers":     {"turnwarden servers --config.file=/etc/turnwarden/gateway.yml --watch"},
 	"token":       {"turnwarden token signalling"},
 	"doctor":      {"turnwarden doctor", "turnwarden doctor --config.file=/etc/turnwarden/turnwarden.yml --output=json"},

@@ -63,6 +63,7 @@ type flags struct {
 	tail          *service.Tail // of the log
 	dashboards    dashboards.Options
 	probe         probeFlags
+	users         usersFlags
 }
 
 // command runs one subcommand and returns the exit code. Nothing below it ends the
@@ -94,6 +95,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 
 	serversCmd := serversCommand(app, &f)
 	operator := operatorCommands(app, &f)
+	usersCmd := usersCommand(app, &f)
 	token := tokenCommand(app, &f)
 	doctorCmd := doctorCommand(app, &f)
 	statusCmd := statusCommand(app, &f)
@@ -132,6 +134,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		err = showLogs(f, stdout, s)
 	case doctorCmd.FullCommand():
 		err = examine(f, stdout, s)
+	case usersCmd.FullCommand():
+		err = manageUsers(f, os.Stdin, stdout, s)
 	case token.FullCommand():
 		err = makeToken(f.caller, stdout)
 	case probeCmd.FullCommand():

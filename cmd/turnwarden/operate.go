@@ -31,6 +31,7 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 	requests["revoke"] = revoke(add("revoke", "Take compromised credentials out of use at once and end the calls made with them."))
 	requests["maintenance"] = maintenance(add("maintenance", "Take the node out of the list while everything goes on running, over restarts too, or end that."))
 	addDrain(requests, add)
+	addImport(requests, add)
 	return requests
 }
 

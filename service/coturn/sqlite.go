@@ -26,7 +26,7 @@ func NewSQLite(db UserDB) *SQLite { return &SQLite{db: db} }
 
 // Put stores a user, or replaces the password of one.
 func (s *SQLite) Put(ctx context.Context, username, password string) error {
-	if err := checkUser(username, password); err != nil {
+	if err := CheckUser(username, password); err != nil {
 		return err
 	}
 	key := s.db.key(username, password)
@@ -39,7 +39,7 @@ func (s *SQLite) Put(ctx context.Context, username, password string) error {
 
 // Delete removes a user; it is no error if there is none.
 func (s *SQLite) Delete(ctx context.Context, username string) error {
-	if err := checkWord("username", username); err != nil {
+	if err := checkLogin("username", username); err != nil {
 		return err
 	}
 	if err := s.db.change(ctx, "DELETE "+s.db.row(username)+"SELECT hmackey "+s.db.row(username)); err != nil {
@@ -117,9 +117,10 @@ func (db UserDB) sql(ctx context.Context, statements string) ([]string, error) {
 // quote writes s as an SQL text that no content can break out of.
 func quote(s string) string { return fmt.Sprintf("CAST(x'%x' AS TEXT)", s) }
 
-func checkUser(username, password string) error {
-	if err := checkWord("username", username); err != nil {
+// CheckUser says whether a Put of both could be tried. Its error quotes neither.
+func CheckUser(username, password string) error {
+	if err := checkLogin("username", username); err != nil {
 		return err
 	}
-	return checkWord("password", password)
+	return checkLogin("password", password)
 }

@@ -30,7 +30,7 @@ func NewTurnadmin(path string, db UserDB) *Turnadmin {
 
 // Put stores a user, or replaces the password of one.
 func (t *Turnadmin) Put(ctx context.Context, username, password string) error {
-	if err := checkUser(username, password); err != nil {
+	if err := CheckUser(username, password); err != nil {
 		return err
 	}
 	want := []string{t.db.key(username, password)}
@@ -43,7 +43,7 @@ func (t *Turnadmin) Put(ctx context.Context, username, password string) error {
 // Delete removes a user; it is no error if there is none. Without -b turnadmin
 // would clean /var/lib/turn/turndb, exit 0, and leave the user alive here.
 func (t *Turnadmin) Delete(ctx context.Context, username string) error {
-	if err := checkWord("username", username); err != nil {
+	if err := checkLogin("username", username); err != nil {
 		return err
 	}
 	if err := t.change(ctx, username, nil, "-d", "-b", t.db.Path, "-u", username, "-r", t.db.Realm); err != nil {

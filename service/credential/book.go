@@ -47,7 +47,7 @@ func (b *book) file(node, realm string) fileState {
 	s := fileState{Version: fileVersion, Node: node, Realm: realm, Next: b.next, KeepUntilMS: millis(b.keepUnknown)}
 	for _, g := range b.gens {
 		s.Generations = append(s.Generations, fileGeneration{
-			ID: g.ID, State: g.State, Username: g.Username, Password: g.Password.Reveal(),
+			ID: g.ID, State: g.State, Username: g.Username, Password: g.Password.Reveal(), Imported: g.Imported,
 			PublishedMS: millis(g.Published), ExpiresMS: millis(g.Expires),
 		})
 	}
@@ -61,7 +61,7 @@ func openBook(s fileState, now time.Time, lifetime time.Duration) book {
 	b := book{next: s.Next, keepUnknown: fromMillis(s.KeepUntilMS)}
 	for _, f := range s.Generations {
 		g := generation{
-			ID: f.ID, State: f.State, Username: f.Username, Password: Secret(f.Password),
+			ID: f.ID, State: f.State, Username: f.Username, Password: Secret(f.Password), Imported: f.Imported,
 			Published: fromMillis(f.PublishedMS), Expires: fromMillis(f.ExpiresMS),
 			seen: now, fetched: new(atomic.Bool),
 		}

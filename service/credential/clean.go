@@ -104,9 +104,7 @@ func (r *Rotator) untilDeletable() time.Duration {
 // reconcile makes the store hold what the book says. It is how a userdb that was
 // replaced, or lost a row, heals, and how users of a crashed run are found.
 func (r *Rotator) reconcile(ctx context.Context) error {
-	listCtx, cancel := context.WithTimeout(ctx, stepTimeout)
-	defer cancel()
-	users, err := r.store.List(listCtx)
+	users, err := r.list(ctx)
 	if err != nil {
 		return err
 	}

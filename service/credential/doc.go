@@ -13,7 +13,8 @@
 //
 // A rotation is begun by the schedule or by a request (Rotate). The active
 // generation is revoked (Revoke) only once its successor is published, and so by
-// way of retiring.
+// way of retiring. A generation that another program has handed out (Import) begins as
+// retiring.
 //
 // The state file is written ahead of each step, so that a crash at any point
 // leaves either a generation that nobody was given or one that is on record. A
@@ -34,7 +35,8 @@
 //  6. Users with this node's prefix that no generation owns are deleted, but after
 //     a lost state file only once lifetime and skew have passed since the start;
 //     a live generation that is missing from the store is added again; users
-//     without our prefix are never touched.
+//     without our prefix are never touched, but for those that an operator names
+//     (Import, Prune).
 //  7. Rotations are single-flight: one goroutine takes every step, and a request
 //     joins the request under way and shares its outcome.
 //  8. A step of the wall clock deletes nothing early: a generation that is not

@@ -70,11 +70,11 @@ func (r *Rotator) leave(o rotated) {
 func (r *Rotator) succeed(ctx context.Context, why Why) (done Rotation, err error) {
 	start := time.Now()
 	g, err := r.prepare(ctx, why)
-	done.Steps = append(done.Steps, Step{"prove", id(g), time.Since(start), err})
+	done.Steps = append(done.Steps, Step{Name: "prove", Generation: id(g), Took: time.Since(start), Err: err})
 	if err == nil {
 		start = time.Now()
 		err = r.publish(g, why)
-		done.Steps = append(done.Steps, Step{"publish", g.ID, time.Since(start), err})
+		done.Steps = append(done.Steps, Step{Name: "publish", Generation: g.ID, Took: time.Since(start), Err: err})
 	}
 	if r.attempted(err); err == nil {
 		done.Generation = g.ID
@@ -92,8 +92,9 @@ func id(g *generation) uint64 {
 
 // Step is one thing that was done, or could not be.
 type Step struct {
-	Name       string // prove, publish; of a revocation successor, delete, refused
-	Generation uint64
+	Name       string // prove, publish; of a revocation successor, delete, refused; of an import record, store
+	Generation uint64 // 0 for a user that is none of ours
+	User       string // that one
 	Took       time.Duration
 	Err        error
 }
@@ -104,25 +105,32 @@ type Step struct {
 // step and from the goroutine that rotates; the error is the first that could not be. The usernames returned are those
 // whose running sessions are still to be ended: coturn keeps the key of a session.
 func (r *Rotator) Revoke(ctx context.Context, id uint64, by string, report func(Step)) (usernames []string, err error) {
-	done := make(chan struct{})
-	task := func(ctx context.Context) {
-		defer close(done)
+	if doErr := r.do(ctx, func(ctx context.Context) {
 		usernames, err = r.revoke(ctx, id, Why{"revoke", by}, report)
+	}); doErr != nil {
+		return nil, doErr
 	}
+	return usernames, err
+}
+
+// do has Run's goroutine do the task, and waits for all of it: half a revocation is
+// none, and each step is bounded.
+func (r *Rotator) do(ctx context.Context, task func(context.Context)) error {
+	done := make(chan struct{})
 	select {
-	case r.tasks <- task:
-		<-done // half a revocation is none; each of its steps is bounded
-		return usernames, err
+	case r.tasks <- func(ctx context.Context) { defer close(done); task(ctx) }:
+		<-done
+		return nil
 	case <-r.ended:
-		return nil, ErrStopping
+		return ErrStopping
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
 func (r *Rotator) revoke(ctx context.Context, id uint64, why Why, report func(Step)) (usernames []string, err error) {
 	step := func(name string, about uint64, start time.Time, stepErr error) {
-		report(Step{name, about, time.Since(start), stepErr})
+		report(Step{Name: name, Generation: about, Took: time.Since(start), Err: stepErr})
 		if err == nil {
 			err = stepErr
 		}

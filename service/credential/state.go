@@ -36,6 +36,7 @@ type fileGeneration struct {
 	State       State  `json:"state"`
 	Username    string `json:"username"`
 	Password    string `json:"password"`
+	Imported    bool   `json:"imported,omitempty"`
 	PublishedMS int64  `json:"published_ms,omitempty"`
 	ExpiresMS   int64  `json:"expires_ms,omitempty"`
 }
@@ -93,7 +94,11 @@ func (s fileState) check(node, realm string) error {
 		default:
 			return fmt.Errorf("state file: generation %d is in unknown state %q", g.ID, g.State)
 		}
-		if !owns(node, g.Username) || len(g.Password) < usernameRandom || g.ID == 0 || g.ID >= s.Next {
+		ours := owns(node, g.Username) && len(g.Password) >= usernameRandom
+		if g.Imported {
+			ours = g.Username != "" && g.Password != "" && g.ExpiresMS != 0 && (g.State == Retiring || g.State == Revoked)
+		}
+		if !ours || g.ID == 0 || g.ID >= s.Next {
 			return fmt.Errorf("state file: generation %d is not one of this node", g.ID)
 		}
 	}
