@@ -91,7 +91,7 @@ func (g *Gateway) Fleet() *fleet.Snapshot { return g.watcher.Snapshot() }
 func (g *Gateway) Pick(_ context.Context, r PickRequest) ([]*fleet.Node, error) {
 	s := g.watcher.Snapshot()
 	var nodes []*fleet.Node
-	for _, c := range g.picker.Pick(nil, fleet.Want{N: r.N, Region: r.Region, Zone: r.Zone, Avoid: g.avoid.check(time.Now())}) {
+	for _, c := range g.picker.Pick(nil, fleet.Want{N: r.N, Region: r.Region, Zone: r.Zone, Client: r.Client, Avoid: g.avoid.check(time.Now())}) {
 		if n := s.Find(c.Node); n != nil {
 			nodes = append(nodes, n)
 		}

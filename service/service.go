@@ -35,6 +35,7 @@ type Picker interface {
 type PickRequest struct {
 	N            int    // how many, all distinct and in different zones where that is possible; 0 means 1
 	Region, Zone string // preferred
+	Client       string // the same one gets the same servers while they have room; "" = nobody in particular
 }
 
 // Credential is a username and password with the time until which they are good, and

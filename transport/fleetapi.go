@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	kithttp "github.com/go-kit/kit/transport/http"
 
@@ -79,13 +80,14 @@ func picks(e Endpoints) http.Handler {
 }
 
 const (
-	maxPick = 8
-	maxWord = 64
+	maxPick   = 8
+	maxWord   = 64
+	maxClient = 256
 )
 
 func decodePick(_ context.Context, r *http.Request) (any, error) {
 	q := r.URL.Query()
-	p := service.PickRequest{N: 1, Region: q.Get("region"), Zone: q.Get("zone")}
+	p := service.PickRequest{N: 1, Region: q.Get("region"), Zone: q.Get("zone"), Client: q.Get("client")}
 	if s := q.Get("n"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxPick {
@@ -93,9 +95,12 @@ func decodePick(_ context.Context, r *http.Request) (any, error) {
 		}
 		p.N = n
 	}
-	for _, word := range []string{"region", "zone"} {
-		if len(q.Get(word)) > maxWord {
-			return nil, fmt.Errorf("%w: %s: accepted are %d characters at most", service.ErrBadRequest, word, maxWord)
+	for _, word := range []struct {
+		name string
+		most int
+	}{{"region", maxWord}, {"zone", maxWord}, {"client", maxClient}} {
+		if utf8.RuneCountInString(q.Get(word.name)) > word.most {
+			return nil, fmt.Errorf("%w: %s: accepted are %d characters at most", service.ErrBadRequest, word.name, word.most)
 		}
 	}
 	return p, nil

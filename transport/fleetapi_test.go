@@ -32,8 +32,8 @@ func (p *aPicker) Pick(_ context.Context, r service.PickRequest) ([]*fleet.Node,
 func TestPick(t *testing.T) {
 	p := &aPicker{fake: good, nodes: []*fleet.Node{aNode("turn-1", "up", 812.4), aNode("turn-2", "up", 300)}}
 	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(p), plain, transport.APIOptions{}))
-	r, body := ask(t, s, http.MethodGet, "/v1/pick?n=2&region=eu&zone=eu-a", nil)
-	if want := (service.PickRequest{N: 2, Region: "eu", Zone: "eu-a"}); p.asked != want {
+	r, body := ask(t, s, http.MethodGet, "/v1/pick?n=2&region=eu&zone=eu-a&client=room+7", nil)
+	if want := (service.PickRequest{N: 2, Region: "eu", Zone: "eu-a", Client: "room 7"}); p.asked != want {
 		t.Errorf("asked for %+v, want %+v", p.asked, want)
 	}
 	var reply struct{ Servers []transport.Server }
@@ -49,6 +49,7 @@ func TestPick(t *testing.T) {
 	for query, accepted := range map[string]string{
 		"n=0": "a number from 1 to 8", "n=9": "a number from 1 to 8", "n=two": "a number from 1 to 8", "n=-1": "a number from 1 to 8",
 		"region=" + strings.Repeat("x", 65): "64 characters", "zone=" + strings.Repeat("x", 65): "64 characters",
+		"client=" + strings.Repeat("x", 257): "256 characters",
 	} {
 		r, body := ask(t, s, http.MethodGet, "/v1/pick?"+query, nil)
 		if r.StatusCode != http.StatusBadRequest || !strings.Contains(body, accepted) || r.Header.Get("Content-Type") != "application/problem+json" {

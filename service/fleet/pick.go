@@ -30,6 +30,9 @@ type Rules struct {
 type Want struct {
 	N            int    // how many servers, all distinct; 0 means 1
 	Region, Zone string // preferred; a zone without a region is the zone of that name anywhere
+	// Client, unless empty, is who gets them: the same name gets the same servers while
+	// they have room, whatever the algorithm, at the price of looking at all of them.
+	Client string
 	// Avoid, unless nil, says of a node that it is picked only if there is no other.
 	Avoid func(node string) bool
 }
@@ -101,6 +104,9 @@ func (p *Picker) Pick(dst []*Candidate, want Want) []*Candidate {
 // next returns the best server beside those taken, or -1.
 func (p *Picker) next(v *view, want Want, taken []*Candidate) int32 {
 	f := filter{avoid: want.Avoid, taken: taken}
+	if want.Client != "" {
+		f.loyal, f.client = true, hashOf(want.Client)
+	}
 	for {
 		if i := p.nextOf(v, want, f); i >= 0 || f.avoid == nil {
 			return i
@@ -138,6 +144,8 @@ func (p *Picker) choose(v *view, g *group, f filter) int32 {
 	switch {
 	case g == v.overflow:
 		return p.fill(v, f)
+	case f.loyal:
+		return v.loyal(g, f.client, p.rules.ReserveMbps, f)
 	case p.rules.Algorithm == RoundRobin:
 		return v.following(g, p.turns.Add(1), f)
 	}

@@ -35,18 +35,22 @@ func BenchmarkPick(b *testing.B) {
 		}
 		return candidates
 	}
+	near := Want{Region: "region-1", Zone: "zone-2"}
 	for name, c := range map[string]struct {
 		algorithm Algorithm
 		view      []Candidate
+		want      Want
 	}{
-		"two-draws/1000":          {TwoDraws, mixed(1000)},
-		"two-draws/5000":          {TwoDraws, mixed(5000)},
-		"two-draws/1000_all_full": {TwoDraws, full(mixed(1000))},
-		"two-draws/5000_all_full": {TwoDraws, full(mixed(5000))},
-		"p2c/1000":                {P2C, mixed(1000)},
-		"p2c/5000":                {P2C, mixed(5000)},
-		"round-robin/1000":        {RoundRobin, mixed(1000)},
-		"round-robin/5000":        {RoundRobin, mixed(5000)},
+		"two-draws/1000":          {TwoDraws, mixed(1000), near},
+		"two-draws/5000":          {TwoDraws, mixed(5000), near},
+		"two-draws/1000_all_full": {TwoDraws, full(mixed(1000)), near},
+		"two-draws/5000_all_full": {TwoDraws, full(mixed(5000)), near},
+		"p2c/1000":                {P2C, mixed(1000), near},
+		"p2c/5000":                {P2C, mixed(5000), near},
+		"round-robin/1000":        {RoundRobin, mixed(1000), near},
+		"round-robin/5000":        {RoundRobin, mixed(5000), near},
+		"client/1000":             {TwoDraws, mixed(1000), Want{Client: "alice"}},
+		"client/5000":             {TwoDraws, mixed(5000), Want{Client: "alice"}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			p := NewPicker(Rules{Algorithm: c.algorithm, ReserveMbps: 10})
@@ -63,7 +67,7 @@ func BenchmarkPick(b *testing.B) {
 					p.Update(c.view)
 					b.StartTimer()
 				}
-				dst = p.Pick(dst[:0], Want{Region: "region-1", Zone: "zone-2"})
+				dst = p.Pick(dst[:0], c.want)
 			}
 		})
 	}

@@ -27,6 +27,7 @@ func TestPickKeepsItsWord(t *testing.T) {
 			N:      rapid.IntRange(0, 5).Draw(t, "n"),
 			Region: rapid.SampledFrom([]string{"", "eu", "us", "nowhere"}).Draw(t, "region"),
 			Zone:   rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "zone"),
+			Client: rapid.SampledFrom([]string{"", "alice"}).Draw(t, "client"),
 			Avoid:  func(node string) bool { return strings.Contains(avoided, node) },
 		}
 		p := NewPicker(rules)
@@ -146,10 +147,12 @@ func TestPickAllocatesNothing(t *testing.T) {
 		p.Update(view)
 		dst := make([]*Candidate, 0, 3)
 		avoid := func(node string) bool { return node == "turn-2" }
-		if allocs := testing.AllocsPerRun(1000, func() {
-			dst = p.Pick(dst[:0], Want{N: 3, Region: "region-1", Zone: "zone-2", Avoid: avoid})
-		}); allocs > 0 || len(dst) != 3 {
-			t.Errorf("%s: %v allocations for %d picks", name, allocs, len(dst))
+		for _, client := range []string{"", "alice"} {
+			if allocs := testing.AllocsPerRun(1000, func() {
+				dst = p.Pick(dst[:0], Want{N: 3, Region: "region-1", Zone: "zone-2", Client: client, Avoid: avoid})
+			}); allocs > 0 || len(dst) != 3 {
+				t.Errorf("%s, client %q: %v allocations for %d picks", name, client, allocs, len(dst))
+			}
 		}
 	}
 }

@@ -13,6 +13,8 @@ type server struct {
 	free      float64 // Mbps, as the record says
 	ending    float64 // Mbps that calls will have freed by now
 	capacity  float64 // Mbps
+	hash      uint64  // of its name
+	weight    float64 // in the orders of clients
 }
 
 // view is one state of the fleet, prepared for picks. All that changes is what the
@@ -43,6 +45,7 @@ func newView(candidates []Candidate, accounts map[string]*account, reserve float
 		if c.CapacityMbps == 0 {
 			s.capacity = largest // What is not known shall not attract calls.
 		}
+		s.hash, s.weight = loyalty(c)
 		s.ending = c.used() * ended(c)
 		v.servers[i] = s
 		if !c.Up {
@@ -193,6 +196,8 @@ type filter struct {
 	avoid   func(node string) bool
 	taken   []*Candidate
 	newZone bool // none of a zone that has been taken
+	loyal   bool // those of a client, which the next is the hash of
+	client  uint64
 }
 
 func (f filter) passes(c *Candidate) bool {
