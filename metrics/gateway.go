@@ -31,7 +31,7 @@ var (
 func nodeStates() []string {
 	return []string{
 		service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance,
-		service.StateForeignServer, string(fleet.Stale), string(fleet.Superseded),
+		service.StateForeignServer, string(fleet.Stale), string(fleet.Superseded), string(fleet.Forbidden),
 	}
 }
 

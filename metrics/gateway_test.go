@@ -45,6 +45,7 @@ func fleetOf() service.GatewayStatus {
 		s.Nodes = append(s.Nodes, n)
 	}
 	s.Nodes = append(s.Nodes, &fleet.Node{Name: "turn-5", Doubt: fleet.Stale, Record: directory.Record{State: "up", FreeTraffic: 1000, CapacityMbps: 1000}})
+	s.Nodes = append(s.Nodes, &fleet.Node{Name: "turn-6", Doubt: fleet.Forbidden, Record: directory.Record{State: "up", FreeTraffic: 1000, CapacityMbps: 1000}})
 	return service.GatewayStatus{
 		At: at, Fleet: s, Session: directory.Status{State: directory.Connected, Expirations: 1}, Avoided: 1, Kept: 2,
 		Counts: service.GatewayCounts{Kept: 1000, Fetched: 10, None: 1, Slow: 2, Failed: 3, Fetches: 15, FetchesFailed: 4},
@@ -65,6 +66,7 @@ func TestGoldenOfGateway(t *testing.T) {
 		`turnwarden_gateway_nodes{state="stale"} 1`,
 		`turnwarden_gateway_nodes{state="other"} 1`,
 		`turnwarden_gateway_nodes{state="superseded"} 0`,
+		`turnwarden_gateway_nodes{state="forbidden"} 1`,
 		`turnwarden_gateway_nodes_usable 2`,
 		`turnwarden_gateway_headroom_bytes_per_second 1.0155e+08`,
 		`turnwarden_gateway_view_live 1`,

@@ -36,6 +36,7 @@ func NewFleet(c FleetConfig) *Fleet {
 	c.Fleet.Path = cmp.Or(c.Fleet.Path, "/turn/servers")
 	c.Fleet.Directory.SessionTimeout = cmp.Or(c.Fleet.Directory.SessionTimeout, 10*time.Second)
 	c.Fleet.Directory.ACL = cmp.Or(c.Fleet.Directory.ACL, directory.ACLOpen)
+	c.Fleet.Allows = c.Node.Allows
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -47,7 +47,7 @@ func NewNodeClient(a NodeAccess) *NodeClient {
 	c := &NodeClient{access: a}
 	dialer := &net.Dialer{Timeout: time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
-		if err != nil || !a.allows(ap.Addr().Unmap().WithZone("")) {
+		if err != nil || !a.Allows(ap.Addr()) {
 			return errForbidden
 		}
 		return nil
@@ -66,7 +66,9 @@ func NewNodeClient(a NodeAccess) *NodeClient {
 	return c
 }
 
-func (a NodeAccess) allows(addr netip.Addr) bool {
+// Allows says whether a node may be asked at an address.
+func (a NodeAccess) Allows(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
 	if len(a.Allow) == 0 {
 		return addr.IsLoopback() || addr.IsPrivate()
 	}

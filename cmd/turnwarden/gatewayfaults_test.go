@@ -346,7 +346,7 @@ func TestGatewayRogueRecord(t *testing.T) {
 	g := startGateway(t, []string{z.Addr()}, map[string]string{
 		"gateway.node.allow_cidrs": "[127.0.0.1, '::1']", "gateway.node.token_file": token, "gateway.node.ca_file": cert,
 	})
-	g.sees(t, 20*time.Second, map[string]string{"honest": "up", "outside": "up", "plain": "up", "impostor": "up"})
+	g.sees(t, 20*time.Second, map[string]string{"honest": "up", "outside": "forbidden", "plain": "up", "impostor": "up"})
 	for range 20 {
 		s, err := g.fetch("")
 		if err != nil {
@@ -359,6 +359,15 @@ func TestGatewayRogueRecord(t *testing.T) {
 		if out, code := h.ask(t, "rotate"); code != exitOK {
 			t.Fatalf("%d %s", code, out)
 		}
+	}
+	for range 20 {
+		code, body, err := get("http://" + g.rest() + "/v1/pick?n=8")
+		if err != nil || code != http.StatusOK || strings.Contains(body, `"outside"`) || !strings.Contains(body, `"impostor"`) {
+			t.Fatalf("%d %s %v", code, body, err)
+		}
+	}
+	if !strings.Contains(g.tail(), "outside gateway.node.allow_cidrs: its node is never picked") || g.metric(t, `turnwarden_gateway_nodes{state="forbidden"}`) != "1" {
+		t.Error("nobody is told that a record is outside the list")
 	}
 	if n := foreign.Load(); n > 0 {
 		t.Errorf("%d connections to an address outside the list", n)

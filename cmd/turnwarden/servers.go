@@ -88,7 +88,8 @@ func registryOf(path string) (fleet.Config, error) {
 		}
 		r := cfg.Registry
 		session, err := sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS)
-		return fleet.Config{Directory: session, Path: r.Path}, err
+		// As the gateway sees it.
+		return fleet.Config{Directory: session, Path: r.Path, Allows: transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs)}.Allows}, err
 	}
 	cfg, err := LoadConfig(path)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ type Doubt string
 const (
 	Stale      Doubt = "stale"      // not written for three of its intervals
 	Superseded Doubt = "superseded" // another node has registered later under the same address
+	Forbidden  Doubt = "forbidden"  // its address is one that may not be asked
 )
 
 // State is the word for people: the record's own, or why it does not count.
@@ -137,6 +139,14 @@ func splitAddr(addr string) (host, port string, err error) {
 		return "", "", errors.New("no host")
 	}
 	return host, port, nil
+}
+
+// forbidden says whether a record's address is known to be one that may not be asked. What
+// a name leads to is known when a connection is made.
+func (c *Config) forbidden(r *directory.Record) bool {
+	host, _, _ := net.SplitHostPort(r.RESTAddr)
+	addr, err := netip.ParseAddr(host)
+	return err == nil && c.Allows != nil && !c.Allows(addr)
 }
 
 // turnURI says whether it may be given to a browser.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -25,6 +26,9 @@ const (
 type Config struct {
 	Directory directory.Config
 	Path      string // parent of the records
+	// Allows, unless nil, says which addresses nodes may be asked at. A node elsewhere is
+	// never picked.
+	Allows func(netip.Addr) bool
 }
 
 // Metrics are the events of the reading.
@@ -220,6 +224,13 @@ func (w *Watcher) apply(changes []directory.Change, now time.Time) (changed bool
 			m.age, m.checked, m.node.Written, m.node.Doubt = old.age, old.checked, old.node.Written, old.node.Doubt
 		} else {
 			changed = true
+		}
+		if w.cfg.forbidden(&n.Record) {
+			if n.Doubt = Forbidden; old == nil || old.node.Doubt != Forbidden {
+				w.complain.Do(func() {
+					w.logger.Warn("a record's address is outside gateway.node.allow_cidrs: its node is never picked", "node", n.Name, "address", n.Record.RESTAddr)
+				})
+			}
 		}
 		w.members[c.Name] = m
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -200,7 +201,7 @@ func TestWatchRejects(t *testing.T) {
 	put("size", directory.Record{}, strings.Repeat(" ", maxRecord)+`{"freeTraffic":800.0, "restAddr":"10.0.0.9:2"}`)
 	put("na\u202eme", record("b", 1), "")
 	put("value", directory.Record{FreeTraffic: 1, RESTAddr: "user@10.0.0.1:1"}, "")
-	w := watch(t, z, 4*time.Second)
+	w := watch(t, z, 4*time.Second, func(w *Watcher) { w.cfg.Allows = netip.Addr.IsPrivate })
 	if s := w.sees(20*time.Second, "seed unknown"); s.Rejected != 4 {
 		t.Errorf("%d records were rejected, want 4", s.Rejected)
 	}
@@ -233,6 +234,30 @@ func TestWatchRejects(t *testing.T) {
 		}
 		return nil
 	})
+
+	// An address that may not be asked. Where a name leads is seen when it is asked.
+	rogue := record("rogue", 1)
+	for i, test := range []struct {
+		addr, state string
+		up          bool
+	}{{"203.0.113.9:1", "forbidden", false}, {"[2001:db8::1]:1", "forbidden", false}, {"10.0.0.77:1", "up", true}, {"turn.example.org:1", "up", true}} {
+		rogue.RESTAddr, rogue.Seq = test.addr, uint64(i)
+		if i == 0 {
+			put("rogue", rogue, "")
+		} else if _, err := c.Set(path+"/rogue", rogue.Encode(), -1); err != nil {
+			t.Fatal(err)
+		}
+		s := w.sees(20*time.Second, "old up, rogue "+test.state+", seed unknown")
+		if got := s.Find("rogue").Candidate().Up; got != test.up {
+			t.Errorf("at %s it can be picked: %v, want %v", test.addr, got, test.up)
+		}
+		realtest.Eventually(t, 10*time.Second, func() error {
+			if got := w.Snapshot().Find("rogue").Record.RESTAddr; got != test.addr {
+				return fmt.Errorf("its address is %s, want %s", got, test.addr)
+			}
+			return nil
+		})
+	}
 }
 
 // TestWatchMassLoss pauses ZooKeeper for longer than all sessions live: every record
