@@ -30,7 +30,6 @@ type row struct {
 func build(d dashboard, rows ...row) dashboard {
 	d.Tags, d.SchemaVersion, d.GraphTooltip = []string{"turnwarden"}, schemaVersion, 1
 	d.Refresh, d.Time.To = "1m", "now"
-	d.Annotations.List = []annotation{restarts()}
 	y := 0
 	place := func(p panel) {
 		p.ID = len(d.Panels) + 1

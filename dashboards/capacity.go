@@ -8,10 +8,11 @@ func capacity() dashboard {
 		Current: &choice{"30 days", "2592000"},
 	}
 	d := dashboard{
-		UID: capacityUID, Title: "turnwarden / Capacity planning", Links: links(),
+		UID: capacityUID, Title: "turnwarden / Capacity planning", Links: links(true),
 		Description: "Is there room, for how long, and what if the largest node dies? Panels over 30 days need a Prometheus that keeps them (--storage.tsdb.retention.time=45d; the default is 15d).",
 		Time:        timeRange{From: "now-30d"},
-		Templating:  variables{[]variable{datasourceVariable(), jobVariable(), all(instanceVariable()), horizon}},
+		Templating:  variables{[]variable{datasourceVariable(), jobVariable("turnwarden_ready"), instancesVariable("turnwarden_ready"), horizon}},
+		Annotations: serverStarts(),
 	}
 	return build(d,
 		row{"Is there room?", []panel{

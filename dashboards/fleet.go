@@ -3,10 +3,11 @@ package dashboards
 // fleet answers: who is listed, why are the others not, is the load even?
 func fleet() dashboard {
 	d := dashboard{
-		UID: fleetUID, Title: "turnwarden / Fleet overview", Links: links(),
+		UID: fleetUID, Title: "turnwarden / Fleet overview", Links: links(true),
 		Description: "Which TURN servers clients are sent to, why the others are left out, and how evenly they are used.",
 		Time:        timeRange{From: "now-24h"},
-		Templating:  variables{[]variable{datasourceVariable(), jobVariable(), all(instanceVariable())}},
+		Templating:  variables{[]variable{datasourceVariable(), jobVariable("turnwarden_ready"), instancesVariable("turnwarden_ready")}},
+		Annotations: serverStarts(),
 	}
 	return build(d,
 		row{"Now", []panel{

@@ -44,7 +44,7 @@ func TestCommitted(t *testing.T) {
 // generated returns the dashboards by the name of their file.
 func generated() map[string]dashboard {
 	all := map[string]dashboard{}
-	for _, d := range []dashboard{fleet(), node(), capacity()} {
+	for _, d := range []dashboard{fleet(), node(), capacity(), gateway()} {
 		all[d.UID+".json"] = d
 	}
 	return all
@@ -56,8 +56,8 @@ var units = []string{bps, count, perSec, ratio, seconds, size, "none", "pps"}
 
 func TestDashboards(t *testing.T) {
 	all := generated()
-	if len(all) != 3 {
-		t.Fatalf("%d dashboards have different uids, want 3", len(all))
+	if len(all) != 4 {
+		t.Fatalf("%d dashboards have different uids, want 4", len(all))
 	}
 	for name, d := range all {
 		t.Run(name, func(t *testing.T) {
@@ -65,8 +65,12 @@ func TestDashboards(t *testing.T) {
 				t.Errorf("uid %q, editable %v, schema %d, description %q, tags %q", d.UID, d.Editable, d.SchemaVersion, d.Description, d.Tags)
 			}
 			for other, o := range all {
-				if !slices.ContainsFunc(d.Links, func(l link) bool { return strings.HasPrefix(l.URL, "/d/"+o.UID+"?") }) {
-					t.Errorf("no link to %s", other)
+				i := slices.IndexFunc(d.Links, func(l link) bool { return strings.HasPrefix(l.URL, "/d/"+o.UID+"?") })
+				if i < 0 {
+					t.Fatalf("no link to %s", other)
+				}
+				if same := (d.UID == gatewayUID) == (o.UID == gatewayUID); strings.Contains(d.Links[i].URL, "${job:queryparam}") != same {
+					t.Errorf("the link to %s, of which the jobs are the same: %v, is %s", other, same, d.Links[i].URL)
 				}
 			}
 			sources := datasources(t, d)
@@ -132,9 +136,13 @@ func lintVariables(t *testing.T, d dashboard) {
 	}
 	for _, name := range []string{"job", "instance"} {
 		v := byName[name]
-		everything := v.Multi && v.IncludeAll && v.AllValue == ".+"
+		everything := v.Multi && v.IncludeAll
 		if one := d.UID == nodeUID && name == "instance"; v.Refresh != 2 || everything == one {
 			t.Errorf("variable %s: %+v", name, v)
+		}
+		// All jobs must be the jobs on offer: others have an `up`, too.
+		if name == "job" && v.AllValue != "" || name == "instance" && v.Multi && v.AllValue != ".+" {
+			t.Errorf("variable %s: all of them are %q", name, v.AllValue)
 		}
 	}
 	used := regexp.MustCompile(`\$\{?([a-z]\w*)`)

@@ -3,10 +3,11 @@ package dashboards
 // node answers everything about one host.
 func node() dashboard {
 	d := dashboard{
-		UID: nodeUID, Title: "turnwarden / Node", Links: links(),
+		UID: nodeUID, Title: "turnwarden / Node", Links: links(true),
 		Description: "One host: its traffic, its sessions, its TURN server, its credential, its place in ZooKeeper.",
 		Time:        timeRange{From: "now-6h"},
-		Templating:  variables{[]variable{datasourceVariable(), jobVariable(), instanceVariable()}},
+		Templating:  variables{[]variable{datasourceVariable(), jobVariable("turnwarden_ready"), instanceVariable("turnwarden_ready")}},
+		Annotations: serverStarts(),
 	}
 	return build(d,
 		row{"Now", []panel{

@@ -16,7 +16,7 @@ func readme() ([]byte, error) {
 	text, _, _ := strings.Cut(string(committed), "\n## turnwarden / ")
 	var b strings.Builder
 	b.WriteString(text)
-	for _, d := range []dashboard{fleet(), node(), capacity()} {
+	for _, d := range []dashboard{fleet(), node(), capacity(), gateway()} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| Panel | |\n|---|---|\n", d.Title, d.Description)
 		for _, p := range d.Panels {
 			if p.Type == "row" {

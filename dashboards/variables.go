@@ -5,16 +5,22 @@ const (
 	fleetUID    = "turnwarden-fleet"
 	nodeUID     = "turnwarden-node"
 	capacityUID = "turnwarden-capacity"
+	gatewayUID  = "turnwarden-gateway"
 )
 
-// links leave the node behind: another dashboard is about another choice of them.
-func links() []link {
+// links leave the node behind: another dashboard is about another choice of them. The
+// jobs of gateways are not those of nodes.
+func links(ofNodes bool) []link {
 	var all []link
-	for _, d := range []struct{ uid, title string }{{fleetUID, "Fleet overview"}, {nodeUID, "Node"}, {capacityUID, "Capacity planning"}} {
-		all = append(all, link{
-			Title: d.title, Type: "link", Icon: "dashboard",
-			URL: "/d/" + d.uid + "?${datasource:queryparam}&${job:queryparam}",
-		})
+	for _, d := range []struct {
+		uid, title string
+		nodes      bool
+	}{{fleetUID, "Fleet overview", true}, {nodeUID, "Node", true}, {capacityUID, "Capacity planning", true}, {gatewayUID, "Gateway", false}} {
+		url := "/d/" + d.uid + "?${datasource:queryparam}"
+		if d.nodes == ofNodes {
+			url += "&${job:queryparam}"
+		}
+		all = append(all, link{Title: d.title, Type: "link", Icon: "dashboard", URL: url})
 	}
 	return all
 }
@@ -40,27 +46,38 @@ func labelVariable(name, label, definition string) variable {
 	}
 }
 
-// all lets the viewer choose several values, and every one to begin with.
-func all(v variable) variable {
-	v.Multi, v.IncludeAll, v.AllValue = true, true, ".+"
+// all lets the viewer choose several values, and every one to begin with: those that
+// match value or, without one, those on offer.
+func all(v variable, value string) variable {
+	v.Multi, v.IncludeAll, v.AllValue = true, true, value
 	v.Current = &choice{[]string{"All"}, []string{"$__all"}}
 	return v
 }
 
-func jobVariable() variable {
-	return all(labelVariable("job", "Job", "label_values(turnwarden_build_info, job)"))
+// jobVariable offers the jobs that export the metric. All of them are just these, and
+// not every job of the Prometheus: `up` is a metric of all.
+func jobVariable(of string) variable {
+	return all(labelVariable("job", "Job", "label_values("+of+", job)"), "")
 }
 
-func instanceVariable() variable {
-	return labelVariable("instance", "Instance", `label_values(turnwarden_build_info{job=~"$job"}, instance)`)
+func instanceVariable(of string) variable {
+	return labelVariable("instance", "Instance", "label_values("+of+`{job=~"$job"}, instance)`)
 }
 
-// restarts marks every new child: its start time is seen by Prometheus even when
+// instancesVariable has all of them by a pattern: a thousand names make a long query.
+func instancesVariable(of string) variable { return all(instanceVariable(of), ".+") }
+
+// starts marks every new process: its start time is seen by Prometheus even when
 // turnwarden restarted with it and its counters began anew.
-func restarts() annotation {
+func starts(title, of string) annotation {
 	return annotation{
-		Name: "TURN server started", Datasource: prometheus, Enable: true, IconColor: "orange", Step: "60s",
-		Expr:        selectors.Replace("changes(turnwarden_child_process_start_time_seconds{$node}[2m]) > 0"),
-		TitleFormat: "{{instance}}: TURN server started",
+		Name: title, Datasource: prometheus, Enable: true, IconColor: "orange", Step: "60s",
+		Expr:        selectors.Replace("changes(" + of + "{$node}[2m]) > 0"),
+		TitleFormat: "{{instance}}: " + title,
 	}
+}
+
+// serverStarts are those of TURN servers.
+func serverStarts() annotations {
+	return annotations{[]annotation{starts("TURN server started", "turnwarden_child_process_start_time_seconds")}}
 }

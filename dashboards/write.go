@@ -44,7 +44,7 @@ func Write(dir string, o Options) error {
 // Files returns what Write writes, by path.
 func Files(o Options) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for _, d := range []dashboard{fleet(), node(), capacity()} {
+	for _, d := range []dashboard{fleet(), node(), capacity(), gateway()} {
 		content, err := d.marshal()
 		if err != nil {
 			return nil, err

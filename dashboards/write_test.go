@@ -25,7 +25,7 @@ func TestWrite(t *testing.T) {
 				}
 			}
 			for _, want := range []string{
-				"turnwarden-fleet.json", "turnwarden-node.json", "turnwarden-capacity.json",
+				"turnwarden-fleet.json", "turnwarden-node.json", "turnwarden-capacity.json", "turnwarden-gateway.json",
 				"rules/turnwarden.rules.yml", "rules/turnwarden.alerts.yml",
 				"provisioning/dashboards/turnwarden.yaml", "provisioning/datasources/prometheus.yaml", "provisioning/prometheus/prometheus.yml",
 			} {

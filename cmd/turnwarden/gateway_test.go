@@ -20,31 +20,42 @@ import (
 
 // gatewayProcess is turnwarden gateway on a loopback address of its own. It is a host
 // without a TURN server.
-type gatewayProcess struct{ host }
+type gatewayProcess struct {
+	host
+	zookeeper []string
+}
 
 // startGateway runs one until the test ends, and returns when it answers at all.
 func startGateway(t testing.TB, zookeeper []string, set map[string]string) *gatewayProcess {
 	t.Helper()
 	ip := realtest.Loopback(t)
-	g := &gatewayProcess{host{dir: t.TempDir(), ip: ip, api: realtest.FreePort(t, ip), web: realtest.FreePort(t, ip)}}
+	g := &gatewayProcess{host{dir: t.TempDir(), ip: ip, api: realtest.FreePort(t, ip), web: realtest.FreePort(t, ip)}, zookeeper}
 	g.yml = filepath.Join(g.dir, "gateway.yml")
-	values := map[string]string{
-		"registry.zookeeper": "[" + strings.Join(zookeeper, ", ") + "]", "registry.session_timeout": "4s",
-		"gateway.reserve_mbps": "1", "api.listen": net.JoinHostPort(ip, fmt.Sprint(g.api)),
-	}
-	g.write(t, g.yml, yamlOf(values, set))
-	g.startAs(t, "gateway")
 	t.Cleanup(func() {
-		g.end(t)
+		if g.cmd != nil {
+			g.end(t)
+		}
 		if t.Failed() {
 			t.Logf("log of the gateway at %s:\n%s", g.ip, g.tail())
 		}
 	})
+	g.serve(t, set)
+	return g
+}
+
+// serve starts it with this configuration.
+func (g *gatewayProcess) serve(t testing.TB, set map[string]string) {
+	t.Helper()
+	values := map[string]string{
+		"registry.zookeeper": "[" + strings.Join(g.zookeeper, ", ") + "]", "registry.session_timeout": "4s",
+		"gateway.reserve_mbps": "1", "api.listen": net.JoinHostPort(g.ip, fmt.Sprint(g.api)),
+	}
+	g.write(t, g.yml, yamlOf(values, set))
+	g.startAs(t, "gateway")
 	realtest.Eventually(t, 20*time.Second, func() error {
 		_, _, err := g.get("/-/healthy")
 		return err
 	})
-	return g
 }
 
 // startAs runs a command that takes a configuration and has a web listener.

@@ -165,7 +165,7 @@ func (h *host) serve(t testing.TB) {
 
 func (h *host) waitReady(t testing.TB) {
 	t.Helper()
-	realtest.Eventually(t, 20*time.Second, func() error {
+	realtest.Eventually(t, time.Minute, func() error {
 		select {
 		case <-h.exited:
 			t.Fatalf("turnwarden ended: %v\n%s", h.cmd.ProcessState, h.tail())

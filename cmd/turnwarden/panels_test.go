@@ -13,6 +13,7 @@ import (
 
 // dashboard is what the test reads of one.
 type dashboard struct {
+	job    string // what Grafana would offer for the variable
 	Title  string
 	Panels []struct {
 		Title   string
@@ -32,7 +33,7 @@ func (w *scene) panels(empty ...string) {
 					continue // and that is what TestHistory in dashboards is for
 				}
 				n++
-				w.ask(d.Title+", "+p.Title, q.Expr, q.LegendFormat)
+				w.ask(d.Title+", "+p.Title, d.job, q.Expr, q.LegendFormat)
 			}
 		}
 	}
@@ -46,7 +47,7 @@ func (w *scene) panel(title string) {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
 				if p.Title == title {
-					w.ask(d.Title+", "+title, q.Expr, q.LegendFormat)
+					w.ask(d.Title+", "+title, d.job, q.Expr, q.LegendFormat)
 				}
 			}
 		}
@@ -55,8 +56,11 @@ func (w *scene) panel(title string) {
 
 func (w *scene) dashboards() (all []dashboard) {
 	w.t.Helper()
-	for _, name := range []string{"turnwarden-fleet.json", "turnwarden-node.json", "turnwarden-capacity.json"} {
-		var d dashboard
+	for name, job := range map[string]string{
+		"turnwarden-fleet.json": "turnwarden", "turnwarden-node.json": "turnwarden", "turnwarden-capacity.json": "turnwarden",
+		"turnwarden-gateway.json": "turnwarden-gateway|turnwarden-gateway-b",
+	} {
+		d := dashboard{job: job}
 		if err := json.Unmarshal([]byte(w.read(name)), &d); err != nil {
 			w.t.Fatal(err)
 		}
@@ -66,16 +70,16 @@ func (w *scene) dashboards() (all []dashboard) {
 }
 
 var (
-	everything  = strings.NewReplacer("$__rate_interval", "10s", "$__range", "1m", "$__interval", "5s", "$job", ".+", "$instance", ".+", "$horizon", "2592000")
+	everything  = strings.NewReplacer("$__rate_interval", "10s", "$__range", "1m", "$__interval", "5s", "$instance", ".+", "$horizon", "2592000")
 	legendLabel = regexp.MustCompile(`\{\{(\w+)\}\}`)
 	labelLists  = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)`)
 )
 
-func (w *scene) ask(where, expr, legend string) {
+func (w *scene) ask(where, job, expr, legend string) {
 	w.t.Helper()
-	expr = everything.Replace(expr)
+	expr = strings.ReplaceAll(everything.Replace(expr), "$job", job)
 	var samples []realtest.Sample
-	realtest.Eventually(w.t, 20*time.Second, func() error {
+	realtest.Eventually(w.t, time.Minute, func() error {
 		if samples = w.p.Query(w.t, expr); len(samples) == 0 {
 			return fmt.Errorf("%s: no data: %s", where, expr)
 		}
@@ -97,7 +101,7 @@ func (w *scene) labels(where, expr string) {
 	w.t.Helper()
 	for _, m := range labelLists.FindAllStringSubmatch(expr, -1) {
 		for label := range strings.SplitSeq(m[1], ",") {
-			if label = strings.TrimSpace(label); label != "" && len(w.p.Query(w.t, `group({job="turnwarden",`+label+`!=""})`)) == 0 {
+			if label = strings.TrimSpace(label); label != "" && len(w.p.Query(w.t, `group({job=~"turnwarden.*",`+label+`!=""})`)) == 0 {
 				w.t.Errorf("%s: nothing has a label %s: %s", where, label, expr)
 			}
 		}
@@ -129,7 +133,7 @@ func (w *scene) rules() {
 				w.t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
 			}
 			if r.Type == "recording" {
-				w.ask(r.Name, r.Query, "")
+				w.ask(r.Name, "", r.Query, "")
 			}
 			w.labels(r.Name, r.Query)
 		}
