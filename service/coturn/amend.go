@@ -73,7 +73,7 @@ func (s *Sessions) Amend(d Difference, now time.Time) {
 		if started.IsZero() {
 			started = now
 		}
-		ours := s.own.knows([]byte(listed.ClientAddr))
+		ours := s.own.made([]byte(listed.ClientAddr), started)
 		s.put(id, session{since: started, own: ours, held: ours})
 	}
 	s.missing = 0

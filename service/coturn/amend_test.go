@@ -75,10 +75,11 @@ func TestAmend(t *testing.T) {
 	})
 	t.Run("our own", func(t *testing.T) {
 		s := coturn.NewSessions()
-		s.Asked(netip.MustParseAddrPort("192.0.2.1:2"), now)
-		s.Amend(s.Compare(listed(1, 2)), now)
-		if got := s.Totals(now); got.Open != 1 || !s.Compare(listed(1, 2)).Empty() {
-			t.Errorf("%d open, want 1 of the 2", got.Open)
+		s.Asked(netip.MustParseAddrPort("192.0.2.1:2"), now.Add(-time.Hour-time.Second))
+		s.Asked(netip.MustParseAddrPort("192.0.2.1:3"), now) // somebody else had it an hour ago
+		s.Amend(s.Compare(listed(1, 2, 3)), now)
+		if got := s.Totals(now); got.Open != 2 || !s.Compare(listed(1, 2, 3)).Empty() {
+			t.Errorf("%d open, want 2 of the 3", got.Open)
 		}
 	})
 	t.Run("sockets", func(t *testing.T) {

@@ -26,6 +26,10 @@ const (
 	// ownKept is how long our addresses are remembered: a session whose end never
 	// reached the server lives for ten minutes.
 	ownKept = 15 * time.Minute
+	// ownLate is how long after a probe used an address an allocation from there may
+	// begin, by a line that is read late or a list that is true to the second, and be
+	// its own. Clients on this host use our ports, too: before and after us.
+	ownLate = 10 * time.Second
 	// maxHeld bounds what is held back: in a flood, what one probe did does not count.
 	maxHeld = 1024
 )
@@ -73,9 +77,10 @@ func (s *Sessions) Refused(code int) {
 	s.own.refusals = slices.Delete(s.own.refusals, i, i+1)
 }
 
-func (o *own) knows(remote []byte) bool {
-	_, known := o.clients[string(remote)]
-	return known
+// made says whether an allocation that began then, from there, is ours.
+func (o *own) made(remote []byte, since time.Time) bool {
+	used, known := o.clients[string(remote)]
+	return known && since.Sub(used).Abs() <= ownLate
 }
 
 func (o *own) recent(now time.Time) bool { return !o.asked.IsZero() && now.Sub(o.asked) < ownWindow }

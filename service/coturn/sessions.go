@@ -113,7 +113,7 @@ func (s *Sessions) feedSession(l Line, now time.Time) {
 	case l.Kind == KindReleased:
 		call.released = true
 	case l.Kind == KindClosed:
-		call.own = call.own || s.own.knows(l.Remote)
+		call.own = call.own || s.own.made(l.Remote, call.since)
 	case l.Kind == KindDeleted:
 		s.end(l.Session, call, now)
 		return
