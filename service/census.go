@@ -25,7 +25,8 @@ const (
 	relist   = 2 * time.Second
 	// Not a second: probes may come at every one.
 	resocket = 700 * time.Millisecond
-	relooks  = 3
+	relooks  = 12
+	sameLook = 3
 )
 
 // Roll is what coturn's CLI says of its allocations.
@@ -99,26 +100,32 @@ func (c *Census) Take(ctx context.Context) (int, error) {
 }
 
 // takeSockets compares the number of relay sockets. Those of our probes come and go
-// meanwhile, so only what is amiss by as many three times in a row is mended.
+// meanwhile, and their lines come late on a busy machine: only what is amiss by as many
+// in several looks, in which no line came, is mended.
 func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
-	amiss := 0
-	for look := range relooks {
+	amiss, same := 0, 0
+	for look := 0; look == 0 || look < relooks && ctx.Err() == nil; look++ {
 		before := c.log.known()
 		if n, err = c.sockets(c.pid()); err != nil {
 			return 0, err
 		}
-		after := c.log.known()
-		if n == after || n == before || before != after || look > 0 && n-after != amiss {
+		switch after := c.log.known(); {
+		case n == before || n == after:
+			return n, nil
+		case before != after:
+		case n-after != amiss:
+			amiss, same = n-after, 1
+		default:
+			same++
+		}
+		if same == sameLook {
+			c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + amiss) })
+			c.mended(n)
 			return n, nil
 		}
-		amiss = n - after
-		if err := wait(ctx, resocket); err != nil {
-			return 0, err
-		}
+		_ = wait(ctx, resocket)
 	}
-	c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + amiss) })
-	c.mended(n)
-	return n, nil
+	return n, nil // true for now, and perhaps the log is, too
 }
 
 // now is how many calls there are, for those who cannot wait for long: by the log, and
