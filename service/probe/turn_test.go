@@ -54,7 +54,7 @@ func TestIPv6(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip("no IPv6 on this machine")
+		realtest.Missing(t, fmt.Sprintf("no IPv6 on this machine: %v", err))
 	}
 	_ = l.Close()
 	s := realtest.StartTurnServer(t, realtest.TurnOptions{
