@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +27,7 @@ type fault struct {
 	name    string
 	clients string        // what clients see of it
 	bound   time.Duration // until it is unlisted; 0 = it is not
-	within  time.Duration // until clients are served again; 0 = 10 s
+	within  time.Duration // until clients are served again
 	// cause makes the fault, and returns what mends what turnwarden cannot; nil where
 	// it does all by itself.
 	cause func(t *testing.T, h *host) (mend func())
@@ -41,12 +40,14 @@ type times struct{ noticed, served, listed time.Duration }
 
 // The settings of the table's hosts, from which its bounds follow.
 const (
-	tableInterval  = time.Second
-	tableTimeout   = 500 * time.Millisecond
-	tableFailAfter = 3
-	hangBound      = tableFailAfter*tableInterval + tableTimeout + time.Second
-	atOnce         = 250 * time.Millisecond
-	recoveryBound  = 500 * time.Millisecond
+	tableInterval    = time.Second
+	tableTimeout     = 500 * time.Millisecond
+	tableFailAfter   = 3
+	tableStopTimeout = 500 * time.Millisecond
+	hangBound        = tableFailAfter*tableInterval + tableTimeout + time.Second
+	probeBound       = tableInterval + tableTimeout + time.Second // what one probe sees
+	atOnce           = 250 * time.Millisecond
+	recoveryBound    = 500 * time.Millisecond
 )
 
 var faults = []fault{
@@ -61,12 +62,12 @@ var faults = []fault{
 		cause:   func(t *testing.T, h *host) func() { return signalChild(t, h, syscall.SIGSEGV) },
 	},
 	{
-		name: "child hangs (SIGSTOP)", bound: hangBound,
+		name: "child hangs (SIGSTOP)", bound: hangBound, within: tableStopTimeout + recoveryBound,
 		clients: "no answer, on calls either, until it is restarted: stop_timeout (0.5 s here) is part of it",
 		cause:   func(t *testing.T, h *host) func() { return signalChild(t, h, syscall.SIGSTOP) },
 	},
 	{
-		name: "its user is gone from the userdb", within: tableInterval + tableTimeout + time.Second, unharmed: true,
+		name: "its user is gone from the userdb", within: probeBound, unharmed: true,
 		clients: "401 to new calls; running ones go on. The user is written again after the first failed probe, no restart",
 		cause: func(t *testing.T, h *host) func() {
 			out, err := exec.Command("sqlite3", filepath.Join(h.dir, "turndb"), "PRAGMA busy_timeout=5000; DELETE FROM turnusers_lt").CombinedOutput()
@@ -77,7 +78,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "another turnserver on its port", bound: tableInterval + tableTimeout + time.Second, unharmed: true,
+		name: "another turnserver on its port", bound: probeBound, within: probeBound, unharmed: true,
 		clients: "a part of new calls meets the stranger and is refused, until somebody ends it; the child is left alone",
 		cause: func(t *testing.T, h *host) func() {
 			twin := realtest.StartTurnServer(t, realtest.TurnOptions{Addr: h.addr()})
@@ -85,7 +86,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "nobody reads the child's output: turnwarden is stopped until the child stands still", unharmed: true,
+		name: "nobody reads the child's output: turnwarden is stopped until the child stands still", within: probeBound, unharmed: true,
 		clients: "no answer once 64 KiB of log are waiting, and again from the moment they are read; not held against the child",
 		cause: func(t *testing.T, h *host) func() {
 			h.signal(t, syscall.SIGSTOP)
@@ -136,7 +137,7 @@ func TestFaultTable(t *testing.T) {
 	table.WriteString("| fault | what clients see | noticed (bound) | served again after | offered again after |\n|---|---|---|---|---|\n")
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
-			h := newHost(t, tableOptions())
+			h := tableHost(t, tableOptions())
 			h.serve(t)
 			var all []times
 			for range runs {
@@ -145,13 +146,23 @@ func TestFaultTable(t *testing.T) {
 			row(&table, f.name, f.clients, f.bound, all)
 		})
 	}
-	for _, f := range startFaults {
+	for _, f := range otherFaults {
 		t.Run(f.name, func(t *testing.T) {
 			var all []times
-			for range min(runs, f.most) {
-				all = append(all, f.run(t))
+			for i := range runs {
+				if i > 0 && f.once {
+					break
+				}
+				x := f.run(t)
+				if limit := time.Duration(slack) * f.bound; limit > 0 && x.noticed > limit {
+					t.Errorf("noticed after %v, not within %v", x.noticed, limit)
+				}
+				if limit := time.Duration(slack) * f.within; limit > 0 && x.served > limit {
+					t.Errorf("served after %v, not within %v", x.served, limit)
+				}
+				all = append(all, x)
 			}
-			row(&table, f.name, f.clients, 0, all)
+			row(&table, f.name, f.clients, f.bound, all)
 		})
 	}
 	t.Logf("%d run(s) each\n%s", runs, table.String())
@@ -190,16 +201,14 @@ func row(table *strings.Builder, name, clients string, bound time.Duration, all 
 func tableOptions() options {
 	return options{set: map[string]string{
 		"probe.interval": tableInterval.String(), "probe.timeout": tableTimeout.String(), "probe.fail_after": fmt.Sprint(tableFailAfter),
-		"coturn.stop_timeout": "500ms",
+		"coturn.stop_timeout": tableStopTimeout.String(),
 	}}
 }
 
 // run causes the fault once on a host that serves.
 func (f fault) run(t *testing.T, h *host, slack int) times {
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
+	h.becomes(t, "turnwarden_probe_consecutive_failures 0")
 	// A child that has run for stable_after (1 s) is started again at once.
 	settled(t, h, 1500*time.Millisecond)
 	child := h.child(t)
@@ -207,20 +216,13 @@ func (f fault) run(t *testing.T, h *host, slack int) times {
 	mend := f.cause(t, h)
 	var x times
 	if f.bound > 0 {
-		realtest.Eventually(t, time.Duration(slack)*f.bound, func() error {
-			code, _, err := h.get("/-/ready")
-			if err == nil && code == http.StatusOK {
-				err = errors.New("still ready")
-			}
-			return err
-		})
-		x.noticed = time.Since(began)
+		x.noticed = h.unready(t, began, time.Duration(slack)*f.bound)
 	}
 	if mend != nil {
 		mend()
 	}
 	began = time.Now()
-	realtest.Eventually(t, time.Duration(slack)*cmp.Or(f.within, 10*time.Second), func() error {
+	realtest.Eventually(t, time.Duration(slack)*f.within, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := probe.Allocate(ctx, h.addr(), s.UserID, s.Password)
@@ -228,11 +230,54 @@ func (f fault) run(t *testing.T, h *host, slack int) times {
 	})
 	x.served = time.Since(began)
 	h.waitReady(t)
-	x.listed = time.Since(began)
+	if x.listed = time.Since(began); x.listed > time.Duration(slack)*(f.within+probeBound) {
+		t.Errorf("offered again after %v", x.listed)
+	}
 	if now := h.child(t); (now == child) != f.unharmed { // child fails the test if there are two
 		t.Errorf("the child is %d and was %d", now, child)
 	}
 	return x
+}
+
+// unready waits until the node is not, and says how long after a moment that was.
+func (h *host) unready(t *testing.T, since time.Time, limit time.Duration) time.Duration {
+	t.Helper()
+	realtest.Eventually(t, limit, func() error {
+		code, _, err := h.get("/-/ready")
+		if err == nil && code == http.StatusOK {
+			err = errors.New("still ready")
+		}
+		return err
+	})
+	return time.Since(since)
+}
+
+// tableHost is a host that has the test fail if at any moment two turnservers of its run.
+func tableHost(t *testing.T, o options) *host {
+	t.Helper()
+	h := newHost(t, o)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		look := time.NewTicker(50 * time.Millisecond)
+		defer look.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-look.C:
+			}
+			if pids := turnservers(t, filepath.Join(h.dir, "state", "turnserver.conf")); len(pids) > 1 {
+				t.Errorf("turnservers at once: %v", pids)
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		<-stopped
+	})
+	return h
 }
 
 // settled waits until the child has run for so long.

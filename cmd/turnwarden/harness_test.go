@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -85,6 +86,9 @@ func newHost(t testing.TB, o options) *host {
 	t.Cleanup(func() {
 		if h.cmd != nil {
 			h.end(t)
+		}
+		if log, _ := os.ReadFile(filepath.Join(h.dir, "log")); bytes.Contains(log, []byte("DATA RACE")) {
+			t.Errorf("turnwarden has a data race:\n%s", log)
 		}
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", h.ip, h.tail())
@@ -269,7 +273,8 @@ func (h *host) child(t testing.TB) int {
 	return pids[0]
 }
 
-// turnservers lists the live processes that run with this configuration file.
+// turnservers lists the live processes that run with this configuration file, less what
+// they have started: programs that stand in for turnserver are shell scripts.
 func turnservers(t testing.TB, conf string) (pids []int) {
 	t.Helper()
 	procs, err := procfs.AllProcs()
@@ -281,14 +286,18 @@ func turnservers(t testing.TB, conf string) (pids []int) {
 		if err != nil {
 			continue
 		}
-		for _, a := range args {
-			// A zombie has no command line any more.
-			if a == conf {
-				pids = append(pids, p.PID)
-			}
+		if slices.Contains(args, conf) { // a zombie has no command line any more
+			pids = append(pids, p.PID)
 		}
 	}
-	return pids
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		p, err := procfs.NewProc(pid)
+		if err != nil {
+			return true
+		}
+		stat, err := p.Stat()
+		return err != nil || slices.Contains(pids, stat.PPID)
+	})
 }
 
 // seed is the reply of GET /turncredential, read as its clients read it.

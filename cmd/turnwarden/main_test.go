@@ -7,6 +7,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+const raceEnv, raceOptions = "GORACE", "atexit_sleep_ms=0"
+
 // TestMain lets the test binary be turnwarden itself, for scripts and for the
 // daemons of the end-to-end tests.
 func TestMain(m *testing.M) {
@@ -17,6 +19,11 @@ func TestMain(m *testing.M) {
 	if version := os.Getenv(fakeEnv); version != "" {
 		fakeCoturnMain(version)
 		return
+	}
+	// A race-built process with a goroutine left sleeps for a second before it exits:
+	// a command that asks for something short-lived would come too late.
+	if err := os.Setenv(raceEnv, raceOptions); err != nil {
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"turnwarden": main})
 }

@@ -47,6 +47,7 @@ func TestScriptsProbe(t *testing.T) {
 			}
 			e.Setenv("NO_REFRESH", withoutRefresh(t, good.Addr).String())
 			e.Setenv("CERT", cert)
+			e.Setenv(raceEnv, raceOptions)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
