@@ -125,7 +125,9 @@ func image(execs *supervisor.Thread) {
 		fail("heritage", err)
 	}
 	_ = os.Unsetenv(heritageEnv)
-	fail("exec", execs.Exec("/proc/self/exe", os.Args, append(os.Environ(), heritageEnv+"="+string(text)), files...))
+	fail("exec", execs.Exec("/proc/self/exe", os.Args, func() ([]string, []syscall.Conn, error) {
+		return append(os.Environ(), heritageEnv+"="+string(text)), files, nil
+	}))
 }
 
 func fail(what string, err error) {
@@ -228,15 +230,20 @@ func TestExecFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := thread.Exec("/proc/self/status", nil, nil, r); !errors.Is(err, syscall.EACCES) {
+	with := func() ([]string, []syscall.Conn, error) { return nil, []syscall.Conn{r}, nil }
+	if err := thread.Exec("/proc/self/status", nil, with); !errors.Is(err, syscall.EACCES) {
 		t.Errorf("Exec = %v, want %v", err, syscall.EACCES)
 	}
 	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags != unix.FD_CLOEXEC {
 		t.Errorf("the file would leak into a child: flags %#x, %v", flags, err)
 	}
 	_ = r.Close()
-	if err := thread.Exec("/proc/self/exe", nil, nil, r); err == nil {
+	if err := thread.Exec("/proc/self/exe", nil, with); err == nil {
 		t.Error("Exec with a closed file succeeded")
+	}
+	none := func() ([]string, []syscall.Conn, error) { return nil, nil, io.ErrUnexpectedEOF }
+	if err := thread.Exec("/proc/self/exe", nil, none); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("Exec = %v, want what prepare said", err)
 	}
 }
 

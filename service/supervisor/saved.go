@@ -80,6 +80,6 @@ type lost struct{ pid int }
 
 func (l lost) PID() int { return l.pid }
 
-func (lost) Signal(syscall.Signal) error { return ErrNotRunning }
-
 func (lost) Wait() error { return &ExitError{Code: -1} }
+
+func (lost) Signal(syscall.Signal) error { return ErrNotRunning }

@@ -39,10 +39,17 @@ func (t *Thread) do(f func()) {
 	<-done
 }
 
-// Exec makes this process another program, which keeps the pid, the children and these
-// files under the same descriptors. It returns only if that fails.
-func (t *Thread) Exec(path string, args, env []string, files ...syscall.Conn) (err error) {
+// Exec makes this process another program, which keeps the pid, the children and the
+// files under the same descriptors. No child can be started from the moment on at which
+// prepare, which says what the program is to know and to have, is called. Exec returns
+// only if it fails.
+func (t *Thread) Exec(program string, args []string, prepare func() (env []string, files []syscall.Conn, err error)) (err error) {
 	t.do(func() {
+		var env []string
+		var files []syscall.Conn
+		if env, files, err = prepare(); err != nil {
+			return
+		}
 		// What another thread starts meanwhile would inherit the files, too: it waits.
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
@@ -57,7 +64,7 @@ func (t *Thread) Exec(path string, args, env []string, files ...syscall.Conn) (e
 		for _, fd := range kept {
 			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0) // it is open, which is all that can be wrong
 		}
-		err = fmt.Errorf("exec %s: %w", path, syscall.Exec(path, args, env))
+		err = fmt.Errorf("exec %s: %w", program, syscall.Exec(program, args, env))
 		for _, fd := range kept {
 			unix.CloseOnExec(fd)
 		}
