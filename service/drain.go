@@ -69,15 +69,17 @@ type Drainer struct {
 	lock     Lock // nil = the node has no fleet
 	logger   *slog.Logger
 	requests chan *drain
+	pause    chan chan struct{}
 	ended    chan struct{} // closed when Run has returned
 
 	mu      sync.Mutex
-	current *drain // nil = none
+	current *drain    // nil = none
+	run     *drainRun // of the last drain that was begun; what is in it is the drain's goroutine's
 }
 
 // NewDrainer returns a drainer that begins with Run.
 func NewDrainer(cfg DrainConfig, node *Node, lock Lock, logger *slog.Logger) *Drainer {
-	return &Drainer{cfg: cfg, node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), ended: make(chan struct{})}
+	return &Drainer{cfg: cfg, node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), pause: make(chan chan struct{}), ended: make(chan struct{})}
 }
 
 // Run drains when it is asked to. It returns when a drain was the last thing that
@@ -90,6 +92,8 @@ func (dr *Drainer) Run(ctx context.Context) error {
 			if dr.drain(ctx, d) {
 				return nil
 			}
+		case resumed := <-dr.pause:
+			pauseUntil(ctx, resumed)
 		case <-ctx.Done():
 			if dr.cfg.Limit == 0 {
 				return nil
@@ -205,7 +209,7 @@ func (n *Node) follow(ctx context.Context, d *drain, from int, report func(Step)
 				return errStopping
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("%w; the drain goes on", ctx.Err())
+			return fmt.Errorf("%w; the drain goes on", context.Cause(ctx))
 		}
 	}
 }

@@ -149,7 +149,7 @@ func drainTest(t *testing.T, version coturn.Version, sigterm time.Duration, test
 			turnserver: &turnserver{log: log, drains: version.CanDrain()},
 			queue:      &queue{}, db: &userdb{users: map[string]string{}}, hurry: make(chan struct{}), ended: make(chan error, 1),
 		}
-		d.Node = service.NewNode(service.Facts{Coturn: version, Listeners: func(int) []probe.Listener { return nil }}, logger)
+		d.Node = service.NewNode(service.Facts{Coturn: version, Running: func() coturn.Version { return version }, Listeners: func(int) []probe.Listener { return nil }}, logger)
 		parts := service.Parts{
 			Supervisor: supervisor.New(d.start, supervisor.Policy{}, d.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()}),
 			Prober:     probe.New(probe.Config{Interval: time.Second}, probe.Node{Target: d.Target, Notify: func() {}}, logger, probe.Metrics{}),

@@ -119,17 +119,28 @@ func (d *drain) since(from int) (steps []Step, news <-chan struct{}, over bool, 
 
 // drain runs one drain, and says whether turnwarden is to end.
 func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
-	r := &drainRun{Drainer: dr, d: d, quiet: time.Now()}
+	dr.mu.Lock()
+	r := dr.run
+	goesOn := r != nil && r.d == d // an earlier image has begun it
+	if !goesOn {
+		r = &drainRun{Drainer: dr, d: d, quiet: time.Now()}
+		dr.run = r
+	}
+	dr.mu.Unlock()
 	d.mu.Lock()
 	request, by := d.request, d.by
 	d.mu.Unlock()
-	dr.logger.Info("drain asked for", "by", by, "consequence", request.Then, "limit", request.Limit)
+	if goesOn {
+		dr.logger.Info("drain goes on", "by", by, "consequence", request.Then, "limit", request.Limit)
+	} else {
+		dr.logger.Info("drain asked for", "by", by, "consequence", request.Then, "limit", request.Limit)
+	}
 	queue, leave := context.WithCancel(context.WithoutCancel(ctx))
 	var queued sync.WaitGroup
 	defer queued.Wait()
 	defer leave()
 	if !request.NoLock {
-		queued.Go(func() { r.queue(queue) })
+		queued.Go(func() { r.queue(queue, goesOn) })
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -153,6 +164,8 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 		select {
 		case <-tick.C:
 		case <-news:
+		case resumed := <-dr.pause:
+			pauseUntil(ctx, resumed)
 		case <-stopping:
 		case <-dr.cfg.Hurry:
 			<-tick.C // it is closed and stays so
@@ -173,14 +186,14 @@ type drainRun struct {
 }
 
 // queue waits for our turn and keeps it. A node that cannot be told from ZooKeeper
-// who drains must not drain at all.
-func (r *drainRun) queue(ctx context.Context) {
+// who drains must not drain at all; one that goes on has been told.
+func (r *drainRun) queue(ctx context.Context, goesOn bool) {
 	err := errors.New("no registry.zookeeper is set, so that nobody knows who else drains")
 	var before []string
 	if r.lock != nil {
 		before, err = r.lock.Try()
 	}
-	if err != nil {
+	if err != nil && (!goesOn || r.lock == nil) {
 		r.d.change(func() {
 			r.d.resumed, r.d.err = true, fmt.Errorf("not drained: %w; --no-lock drains all the same", err)
 		})
@@ -381,8 +394,8 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 // refuse has the child take no new call, if its release can be told.
 func (r *drainRun) refuse() Step {
 	n := r.node
-	if !n.facts.Coturn.CanDrain() {
-		return Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", n.facts.Coturn)}
+	if v := n.facts.Running(); !v.CanDrain() {
+		return Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", v)}
 	}
 	pid := n.parts.Supervisor.Child().PID
 	n.refuses(pid) // before any probe could be refused

@@ -40,6 +40,8 @@ type Facts struct {
 	RotateEvery        time.Duration
 	ProbeTimeout       time.Duration
 	NoSTUN             bool // turnserver.conf has no-stun
+	// Running is the release of the child, which is not always the installed one.
+	Running func() coturn.Version
 	// RelayFree says whether relay ports are free, so that a 508 means that the
 	// server cannot open its relay sockets.
 	RelayFree func() bool

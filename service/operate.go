@@ -129,7 +129,7 @@ func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool,
 			err = errors.New("sessions are left after " + cleanLimit.String())
 		}
 	case <-ctx.Done():
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	}
 	ended, _ := sweep.Ended()
 	left := "none left"
@@ -146,6 +146,6 @@ func (n *Node) endCalls(ctx context.Context, match func(string) bool, wait bool,
 		report(Step{Name: "sweep", Detail: fmt.Sprintf("%d more ended", after-ended), Took: time.Since(start), Err: err})
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

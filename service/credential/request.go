@@ -42,7 +42,7 @@ func (r *Rotator) Rotate(ctx context.Context, by string) (Rotation, error) {
 	case o := <-outcome:
 		return o.Rotation, o.err
 	case <-ctx.Done():
-		return Rotation{}, fmt.Errorf("rotate: %w; it goes on", ctx.Err())
+		return Rotation{}, fmt.Errorf("rotate: %w; it goes on", context.Cause(ctx))
 	}
 }
 
@@ -124,7 +124,7 @@ func (r *Rotator) do(ctx context.Context, task func(context.Context)) error {
 	case <-r.ended:
 		return ErrStopping
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
