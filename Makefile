@@ -23,10 +23,11 @@ BENCH    ?= .
 SOAK     ?= 1h
 KILLS    ?= 200
 FLOOD    ?= 30s
+UPGRADES ?= 100
 FAULTS   ?= 10
 LOADED   ?= 1h
 
-.PHONY: build deps demo test lint bench faults simulate soak fuzz generate screenshots help
+.PHONY: build deps demo test lint bench faults simulate soak upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
@@ -65,6 +66,13 @@ soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 1
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
+
+upgrades: deps ## upgrade a busy node in place UPGRADES=100 times, to and fro between two versions
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(INFO).Version=1.0.0' -o bin/turnwarden-old ./cmd/turnwarden
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(INFO).Version=1.0.1' -o bin/turnwarden-new ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_UPGRADES=$(UPGRADES) TURNWARDEN_PROGRAMS='$(CURDIR)/bin/turnwarden-old $(CURDIR)/bin/turnwarden-new' \
+		go test -count=1 -run '^TestUpgrades$$' -v -timeout 2h ./cmd/turnwarden
+	rm bin/turnwarden-old bin/turnwarden-new
 
 # Go fuzzes one function of one package at a time.
 fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s

@@ -34,6 +34,11 @@ func (c *AdminClient) Rotate(ctx context.Context, report func(AdminStep)) error 
 	return c.post(ctx, adminRotate, struct{}{}, report)
 }
 
+// Upgrade has turnwarden become the version that is installed now, and go on.
+func (c *AdminClient) Upgrade(ctx context.Context, report func(AdminStep)) error {
+	return c.post(ctx, adminUpgrade, struct{}{}, report)
+}
+
 // Revoke takes credentials out of use at once.
 func (c *AdminClient) Revoke(ctx context.Context, r service.RevokeRequest, report func(AdminStep)) error {
 	return c.post(ctx, adminRevoke, r, report)

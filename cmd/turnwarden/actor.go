@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 )
 
@@ -34,11 +35,17 @@ type signals struct {
 	incoming <-chan os.Signal
 	reset    func() // gives the signals back to the kernel's default action
 	hurry    chan struct{}
-	hangups  func() <-chan os.Signal // subscribes to SIGHUP; nil in tests. A client command must end with its terminal.
+	tasks    chan func() // run between two signals
+
+	// subscribe is for what a node alone is asked for by a signal; a client command must
+	// end with its terminal. It and what follows are nil in tests.
+	subscribe func(os.Signal) <-chan os.Signal
+	mute      func() // reset, and nothing else is asked for either
+	listen    func() // undoes mute
 }
 
 func newSignals(incoming <-chan os.Signal, reset func()) *signals {
-	return &signals{incoming: incoming, reset: reset, hurry: make(chan struct{})}
+	return &signals{incoming: incoming, reset: reset, hurry: make(chan struct{}), tasks: make(chan func())}
 }
 
 // interrupt returns a context that the first signal ends, for commands that wait for
@@ -55,14 +62,40 @@ func (s *signals) interrupt() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+// alone has run run f, unless a signal has come, and returns its error. A signal to end
+// that comes meanwhile finds the default action: none is lost if f is an exec.
+func (s *signals) alone(ctx context.Context, f func() error) error {
+	outcome := make(chan error, 1)
+	task := func() {
+		s.mute()
+		defer s.listen()
+		if len(s.incoming) > 0 {
+			outcome <- errors.New("a signal came first")
+			return
+		}
+		outcome <- f()
+	}
+	select {
+	case s.tasks <- task:
+		return <-outcome
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // run returns at the first signal, and leaves a goroutine that waits for the
 // second until done is closed.
 func (s *signals) run(ctx context.Context, done <-chan struct{}) error {
-	until := 1 // signals, up to the one that hurries
-	select {
-	case <-ctx.Done():
-		until = 2 // nobody has sent the first one yet
-	case <-s.incoming:
+	until := 0 // signals, up to the one that hurries
+	for until == 0 {
+		select {
+		case <-ctx.Done():
+			until = 2 // nobody has sent the first one yet
+		case <-s.incoming:
+			until = 1
+		case task := <-s.tasks:
+			task()
+		}
 	}
 	go func() {
 		for range until {

@@ -17,9 +17,15 @@ const defaultSocket = "/run/turnwarden/admin.sock"
 
 // listenAdmin opens the admin socket, mode 0600 from its first moment. Without a
 // directory for the default one, as for an ordinary user, a node runs all the same.
-func (s *site) listenAdmin(ctx context.Context, cfg Config, logger *slog.Logger) error {
+func (s *site) listenAdmin(ctx context.Context, cfg Config, from *heritage, logger *slog.Logger) (err error) {
 	path := cfg.Admin.Socket
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if from != nil {
+		if from.files[fileAdmin] != nil {
+			s.admin, err = from.listen(ctx, fileAdmin, "unix", path)
+		}
+		return err
+	}
+	err = os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
 		s.admin, err = listenUnix(ctx, path)
 	}

@@ -28,7 +28,7 @@ type apiSite struct {
 
 // openAPI reads the files of the API and binds its address. Each error is one line that
 // says what to do.
-func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
+func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog.Logger) (*apiSite, error) {
 	a := &apiSite{scheme: "http", access: transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit}}
 	a.access.Allow, a.access.Proxies = prefixes(cfg.AllowCIDRs), prefixes(cfg.TrustedProxies)
 	if cfg.TokensFile != "" {
@@ -54,7 +54,7 @@ func openAPI(ctx context.Context, cfg APIConfig, logger *slog.Logger) (*apiSite,
 	if a.access.Tokens != nil && a.access.Tokens.Len() == 0 {
 		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "path", cfg.TokensFile)
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
+	l, err := listen(ctx, fileAPI, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}

@@ -180,7 +180,7 @@ func TestOpenAPIMistakes(t *testing.T) {
 			if c.config.Listen == "" {
 				c.config.Listen = "127.0.0.1:0"
 			}
-			_, err := openAPI(t.Context(), c.config, slog.New(slog.DiscardHandler))
+			_, err := openAPI(t.Context(), c.config, listen, slog.New(slog.DiscardHandler))
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -17,13 +17,10 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// starter returns what starts one run of turnserver: it looks that nobody else has
-// the port, renders the configuration with a CLI port and password of this run's
-// own, proves that the child will be able to read it, and starts it.
-func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Starter {
-	rendered := renderedPath(cfg)
+// command is what turnserver is run with.
+func (s *site) command(cfg Config, log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
 	command := supervisor.Command{
-		Path: s.turnserver, Args: coturn.Args(rendered), Dir: "/",
+		Path: s.turnserver, Args: coturn.Args(renderedPath(cfg)), Dir: "/",
 		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to
 		// systemd in our name.
 		Env:         []string{"PATH=" + os.Getenv("PATH")},
@@ -34,6 +31,14 @@ func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{},
 	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
 		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
 	}
+	return command
+}
+
+// starter returns what starts one run of turnserver: it looks that nobody else has
+// the port, renders the configuration with a CLI port and password of this run's
+// own, proves that the child will be able to read it, and starts it.
+func (s *site) starter(cfg Config, command supervisor.Command) supervisor.Starter {
+	rendered := renderedPath(cfg)
 	return func(ctx context.Context) (supervisor.Process, error) {
 		if err := s.checkPorts(0); err != nil {
 			return nil, err
@@ -51,7 +56,12 @@ func (s *site) starter(cfg Config, log *service.ChildLog, hurry <-chan struct{},
 		if err := coturn.CheckReadable(ctx, rendered, s.as); err != nil {
 			return nil, err
 		}
-		return command.Start(ctx)
+		p, err := command.Start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.child.Store(p)
+		return p, nil
 	}
 }
 

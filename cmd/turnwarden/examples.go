@@ -27,6 +27,7 @@ var examples = map[string][]string{
 	"reload":      {"turnwarden reload"},
 	"import":      {"turnwarden import ./credential"},
 	"users":       {"turnwarden users list", "turnwarden users prune 'monitor-*'", "turnwarden users prune --yes alice bob"},
+	"upgrade":     {"turnwarden upgrade", "apt-get install turnwarden && turnwarden upgrade"},
 	"servers":     {"turnwarden servers --config.file=/etc/turnwarden/gateway.yml --watch"},
 	"token":       {"turnwarden token signalling"},
 	"doctor":      {"turnwarden doctor", "turnwarden doctor --config.file=/etc/turnwarden/turnwarden.yml --output=json"},

@@ -145,10 +145,10 @@ func prepareGateway(ctx context.Context, cfg GatewayFile, f flags, logger *slog.
 	if s.fleet.Node.TLS, err = clientTLS(TLSConfig{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
 		return nil, fmt.Errorf("gateway.node: %w", err)
 	}
-	if s.web, err = listenWeb(ctx, f); err != nil {
+	if s.web, err = listenWeb(ctx, f, listen); err != nil {
 		return nil, err
 	}
-	if s.api, err = openAPI(ctx, cfg.API, logger); err != nil {
+	if s.api, err = openAPI(ctx, cfg.API, listen, logger); err != nil {
 		return nil, err
 	}
 	s.files = s.api.files

@@ -35,6 +35,7 @@ type host struct {
 	webConfig      string
 	env            []string
 	prefix         []string
+	program        string // the turnwarden that start runs; empty = this binary
 
 	cmd    *exec.Cmd
 	exited <-chan struct{}
@@ -154,7 +155,7 @@ func (h *host) args() []string {
 // start runs turnwarden as a process of its own.
 func (h *host) start(t testing.TB) {
 	t.Helper()
-	command := slices.Concat(h.prefix, []string{os.Args[0]}, h.args(), []string{"--log.level=debug"})
+	command := slices.Concat(h.prefix, []string{cmp.Or(h.program, os.Args[0])}, h.args(), []string{"--log.level=debug"})
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), append(h.env, "TURNWARDEN_TEST_RUN_MAIN=1")...)
 	h.cmd, h.exited = cmd, realtest.Spawn(t, cmd, filepath.Join(h.dir, "log"))

@@ -31,13 +31,27 @@ const (
 
 func main() {
 	incoming := make(chan os.Signal, 8)
-	signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
+	asked := map[os.Signal]chan<- os.Signal{}
 	s := newSignals(incoming, func() { signal.Stop(incoming) })
-	s.hangups = func() <-chan os.Signal {
+	s.subscribe = func(of os.Signal) <-chan os.Signal {
 		c := make(chan os.Signal, 1)
-		signal.Notify(c, syscall.SIGHUP)
+		asked[of] = c
+		signal.Notify(c, of)
 		return c
 	}
+	s.listen = func() {
+		signal.Notify(incoming, os.Interrupt, syscall.SIGTERM)
+		for of, c := range asked {
+			signal.Notify(c, of)
+		}
+	}
+	s.mute = func() {
+		s.reset()
+		for of := range asked {
+			signal.Ignore(of) // an exec keeps that; the default action would end the next image
+		}
+	}
+	s.listen()
 	thread := supervisor.NewThread()
 	go func() { os.Exit(command(os.Args[1:], os.Stdout, os.Stderr, s, thread)) }()
 	thread.Run()
@@ -64,6 +78,7 @@ type flags struct {
 	dashboards    dashboards.Options
 	probe         probeFlags
 	users         usersFlags
+	selfCheck     bool // look at a handover on stdin, and start nothing
 }
 
 // command runs one subcommand and returns the exit code. Nothing below it ends the
@@ -86,6 +101,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	run := app.Command("run", "Run turnserver and everything around it until SIGTERM.")
 	configFlag(run, &f)
 	webFlags(run, &f, ":13479")
+	run.Flag("self-check", "Prove that this version could go on for the one that runs, whose handover is on stdin.").Hidden().BoolVar(&f.selfCheck)
 	gateway := app.Command("gateway", "Answer for all nodes that are registered in ZooKeeper, until SIGTERM.")
 	configFlag(gateway, &f)
 	webFlags(gateway, &f, ":13481")
@@ -121,7 +137,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	case run.FullCommand():
 		f.tail = service.NewTail()
 		f.log.Writer = io.MultiWriter(stderr, f.tail)
-		err = runNode(f, promslog.New(f.log), s, thread)
+		err = runNode(f, promslog.New(f.log), stdout, s, thread)
 	case gateway.FullCommand():
 		err = runGateway(f, promslog.New(f.log), s)
 	case serversCmd.FullCommand():

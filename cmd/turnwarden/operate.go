@@ -32,6 +32,10 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 	requests["maintenance"] = maintenance(add("maintenance", "Take the node out of the list while everything goes on running, over restarts too, or end that."))
 	addDrain(requests, add)
 	addImport(requests, add)
+	add("upgrade", "Have the running turnwarden become the version that is installed now; TURN server, calls, listeners and record go on.")
+	requests["upgrade"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		return c.Upgrade(ctx, report)
+	}
 	return requests
 }
 

@@ -40,14 +40,20 @@ type site struct {
 	api        *apiSite
 	admin      net.Listener // nil without one
 
+	kept map[string]string // what an upgrade in place cannot change
+
 	// runtime is what the last child was started with.
 	runtime atomic.Pointer[coturn.Runtime]
+	child   atomic.Pointer[supervisor.ChildProcess] // that was started or adopted last
 }
 
 // preflight checks all that can be checked before anything is started, and takes
 // what nobody else may have: the lock and the listeners. Each error is one line
 // that says what to do.
-func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_ *site, err error) {
+//
+// With a heritage nothing is taken, nor looked for, that an earlier image of this process
+// has taken or started: it goes on.
+func preflight(ctx context.Context, cfg Config, f flags, from *heritage, logger *slog.Logger) (_ *site, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	s := &site{}
@@ -59,14 +65,15 @@ func preflight(ctx context.Context, cfg Config, f flags, logger *slog.Logger) (_
 	for _, step := range []func() error{
 		func() error { return s.findCoturn(ctx, cfg, logger) },
 		func() error { return s.findUser(cfg, logger) },
+		func() error { return s.keep(cfg, f, from) },
 		func() error { return s.ownAddresses(ctx) },
-		func() error { return s.openStateDir(cfg) },
-		func() error { return s.freePorts(renderedPath(cfg), logger) },
-		func() error { return s.prepareUserDB(ctx, cfg) },
+		func() error { return s.openStateDir(cfg, from) },
+		func() error { return s.freePorts(renderedPath(cfg), from, logger) },
+		func() error { return s.prepareUserDB(ctx, cfg, from) },
 		func() error { return s.findInterfaces(cfg, logger) },
-		func() (err error) { s.web, err = listenWeb(ctx, f); return err },
-		func() (err error) { s.api, err = openAPI(ctx, cfg.API, logger); return err },
-		func() error { return s.listenAdmin(ctx, cfg, logger) },
+		func() (err error) { s.web, err = listenWeb(ctx, f, from.listen); return err },
+		func() (err error) { s.api, err = openAPI(ctx, cfg.API, from.listen, logger); return err },
+		func() error { return s.listenAdmin(ctx, cfg, from, logger) },
 		func() error { return s.prepareRegistry(cfg, logger) },
 	} {
 		if err := step(); err != nil {
@@ -146,7 +153,11 @@ func (s *site) findUser(cfg Config, logger *slog.Logger) error {
 
 // openStateDir creates the directory, mode 0711 so that the child's uid can reach
 // its configuration and list nothing, and locks it.
-func (s *site) openStateDir(cfg Config) error {
+func (s *site) openStateDir(cfg Config, from *heritage) error {
+	if from != nil {
+		s.lock = from.file(fileLock)
+		return nil
+	}
 	dir := cfg.Credentials.StateDir
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return fmt.Errorf("credentials.state_dir: %w; create it, owned by uid %d, or name another", err, os.Geteuid())
@@ -185,7 +196,10 @@ func renderedPath(cfg Config) string {
 // freePorts ends what a killed turnwarden left behind, and refuses to start
 // beside anybody else's server: SO_REUSEPORT would let both run and split the
 // clients between them.
-func (s *site) freePorts(rendered string, logger *slog.Logger) error {
+func (s *site) freePorts(rendered string, from *heritage, logger *slog.Logger) error {
+	if from != nil {
+		return nil // our own child has them, and the prober looks for others
+	}
 	orphans, err := supervisor.Orphans(rendered)
 	if err != nil {
 		return fmt.Errorf("look for a turnserver of an earlier run: %w", err)
@@ -230,8 +244,11 @@ func (s *site) checkPorts(pid int) error {
 	return nil
 }
 
-func (s *site) prepareUserDB(ctx context.Context, cfg Config) error {
+func (s *site) prepareUserDB(ctx context.Context, cfg Config, from *heritage) error {
 	s.userdb = coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}
+	if from != nil {
+		return nil // it is in use
+	}
 	return s.userdb.Prepare(ctx, cfg.Coturn.Turnadmin)
 }
 
@@ -263,13 +280,13 @@ func trafficConfig(cfg Config) traffic.Config {
 
 // listenWeb binds the address before anything runs, as the other listeners are: a taken
 // port is an error of the start, not of the run.
-func listenWeb(ctx context.Context, f flags) (net.Listener, error) {
+func listenWeb(ctx context.Context, f flags, listen listenFunc) (net.Listener, error) {
 	if f.webConfigFile != "" {
 		if err := web.Validate(f.webConfigFile); err != nil {
 			return nil, fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.webListen)
+	l, err := listen(ctx, fileWeb, "tcp", f.webListen)
 	if err != nil {
 		return nil, fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
 	}

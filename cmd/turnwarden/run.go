@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/oklog/run"
@@ -37,7 +39,11 @@ import (
 //	                                                     └── supervisor ──► (child)
 //
 // The parts first, then the actors in the order in which they stop.
-func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread) error {
+func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread *supervisor.Thread) error {
+	from, err := inherit(f.selfCheck)
+	if err != nil {
+		return refuse(err)
+	}
 	cfg, err := LoadConfig(f.configFile)
 	if err != nil {
 		return refuse(err)
@@ -48,11 +54,15 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	if err := hideMemory(); err != nil {
 		logger.Warn("a core dump could hold passwords", "err", err)
 	}
-	at, err := preflight(context.Background(), cfg, f, logger)
+	at, err := preflight(context.Background(), cfg, f, from, logger)
 	if err != nil {
 		return refuse(err)
 	}
 	defer at.close()
+	if f.selfCheck {
+		fmt.Fprintf(stdout, "turnwarden %s can go on\n", version.Version)
+		return nil
+	}
 	logger.Info("starting turnwarden", "version", version.Info(), "node", cfg.Node, "coturn", at.version, "realm", at.conf.Realm)
 
 	part := func(name string) *slog.Logger { return logger.With("part", name) }
@@ -61,13 +71,14 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
 		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside, tlsName(at.conf, cfg.Registry.Advertise)), Version: version.Version, Coturn: at.version, RelayPorts: at.relayPorts(),
 		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree,
-		Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
+		Running: func() coturn.Version { return at.cliRuntime().Version }, Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
 	}, part("node"))
 	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
 	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
-	parts.Supervisor = supervisor.New(at.starter(cfg, parts.Log, s.hurry, thread),
+	command := at.command(cfg, parts.Log, s.hurry, thread)
+	parts.Supervisor = supervisor.New(at.starter(cfg, command),
 		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
 		node.ChildChanged, part("supervisor"), counts.Supervisor)
 	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
@@ -100,20 +111,42 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	}
 	parts.Drainer = service.NewDrainer(drainConfig(cfg, s.hurry), node, lock, part("drain"))
 	node.Join(parts)
+	if from != nil {
+		at.resume(from)
+		node.Restore(from.Node, at.adopter(command, from))
+	}
 	counts.Observe(node.Status)
 
-	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{
+	routes := transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{
 		Access: at.api.access, Status: node.Status, Events: events,
-	}))
+	})
+	api := newDoor(at.api.server(routes), at.api, at.api.conns, (*http.Server).Serve)
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
 	webRoutes := http.NewServeMux()
 	webRoutes.Handle("/", pages)
-	webRoutes.Handle("GET /probe", counts.Instrument("/probe", metrics.ProbeHandler(cfg.Probe.allowed()),
+	probes := &lasting{next: metrics.ProbeHandler(cfg.Probe.allowed())}
+	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
-	webServer := newServer(webRoutes)
+	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), func(server *http.Server, l net.Listener) error {
+		systemd := false
+		return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web"))
+	})
+	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
+	upgrade := &upgrader{
+		at: at, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
+	}
+	if s.subscribe != nil {
+		reload.hangups, upgrade.asked = s.subscribe(syscall.SIGHUP), s.subscribe(syscall.SIGUSR2)
+	}
+	if at.admin != nil {
+		admin := transport.WithUpgrade(transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
+		server := &http.Server{Handler: admin, ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
+		upgrade.admin = newDoor(server, at.admin, at.admin.(socket), (*http.Server).Serve)
+	}
 
 	stopped := make(chan struct{})
 	defer close(stopped)
@@ -134,6 +167,7 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 		add(name, execute, interrupt)
 	}
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
+	addRun("upgrade", upgrade.run)
 	addRun("notify", notify.run)
 	addStop("unlist", node.Unlist)
 	addRun("drain", parts.Drainer.Run)
@@ -150,24 +184,16 @@ func runNode(f flags, logger *slog.Logger, s *signals, thread *supervisor.Thread
 	addRun("log", parts.Log.Run)
 	addRun("sockets", parts.Sockets.Run)
 	addRun("traffic", parts.Meter.Run)
-	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
-	if s.hangups != nil {
-		reload.hangups = s.hangups()
-	}
 	addRun("reload", reload.run)
-	if at.admin != nil {
-		admin := &http.Server{Handler: transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
-		add("admin", func() error { return ended(admin.Serve(at.admin)) }, shutdown(admin))
+	if upgrade.admin != nil {
+		add("admin", upgrade.admin.run, upgrade.admin.end)
 	}
 	if len(at.api.files) > 0 {
 		addRun("files", func(ctx context.Context) error { return watch(ctx, at.api.files, part("files"), counts.FileUsable) })
 	}
 	addRun("events", events.Run)
-	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api))
-	add("web", func() error {
-		systemd := false
-		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
-	}, shutdown(webServer))
+	add("api", api.run, api.end)
+	add("web", webDoor.run, webDoor.end)
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/common/version"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+	"github.com/turnwarden/turnwarden/transport"
+)
+
+const (
+	// upgradeLimit bounds an upgrade: the sweep after a revocation takes 65 s.
+	upgradeLimit = 3 * time.Minute
+	// shutLimit bounds what requests under way may take, while others wait.
+	shutLimit = 3 * time.Second
+	// lastingLimit bounds what probes for others may take, while nobody waits: those are
+	// scrapes, to which Prometheus gives 10 s.
+	lastingLimit = 12 * time.Second
+	// patience is how long operators are waited for before they are told that what they
+	// asked for goes on without them.
+	patience = 2 * time.Second
+)
+
+// upgrader has this process become the program that is installed now.
+type upgrader struct {
+	at      *site
+	node    *service.Node
+	signals *signals
+	thread  *supervisor.Thread
+	logger  *slog.Logger
+	from    *heritage // what we began with; nil after an ordinary start
+
+	admin   *door // nil without one
+	doors   []*door
+	lasting *lasting
+
+	asked    <-chan os.Signal // nil = nobody asks by a signal
+	busy     atomic.Bool
+	requests chan *transport.Reply // holds one, and there is but one while busy
+}
+
+// request is asked over the admin socket.
+func (u *upgrader) request(r *transport.Reply) {
+	if !u.busy.CompareAndSwap(false, true) {
+		r.Done(errors.New("another upgrade is under way"))
+		return
+	}
+	u.requests <- r
+}
+
+// run upgrades when it is asked to. It goes on only where that has failed.
+func (u *upgrader) run(ctx context.Context) error {
+	if u.from != nil {
+		u.arrived()
+	}
+	for {
+		var reply *transport.Reply
+		by := "SIGUSR2"
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.asked:
+			if !u.busy.CompareAndSwap(false, true) {
+				continue // one that was asked for at the same moment is next
+			}
+		case reply = <-u.requests:
+			by = reply.By
+		}
+		begun := time.Now()
+		u.logger.Info("upgrade in place", "by", by)
+		err := u.upgrade(ctx, by, reply)
+		if ctx.Err() != nil {
+			err = fmt.Errorf("turnwarden is stopping: %w", err)
+		}
+		u.logger.Warn("not upgraded: this version goes on", "by", by, "result", "failed", "version", version.Version,
+			"duration", time.Since(begun).Round(time.Millisecond), "err", err)
+		u.busy.Store(false)
+		reply.Done(fmt.Errorf("turnwarden %s goes on: %w", version.Version, err))
+	}
+}
+
+// arrived says what has become of us.
+func (u *upgrader) arrived() {
+	shut := time.Since(u.from.Shut)
+	child := u.from.Node.Supervisor.Child
+	u.logger.Info("upgraded in place", "by", u.from.By, "result", "ok", "before", u.from.Build, "now", version.Version,
+		"pid", child.PID, "duration", shut.Round(time.Millisecond))
+	detail := fmt.Sprintf("turnwarden %s, turnserver %d goes on", version.Version, child.PID)
+	if child.PID == 0 {
+		detail = fmt.Sprintf("turnwarden %s, turnserver is in state %s", version.Version, child.State)
+	}
+	reply := u.from.reply()
+	reply.Step(service.Step{Name: "upgraded", Detail: detail, Took: shut})
+	reply.Done(nil)
+}
+
+// upgrade returns only if it fails.
+func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Reply) error {
+	ctx, cancel := context.WithTimeout(ctx, upgradeLimit)
+	defer cancel()
+	step := func(name string, f func() (detail string, err error)) error {
+		start := time.Now()
+		detail, err := f()
+		reply.Step(service.Step{Name: name, Detail: detail, Took: time.Since(start), Err: err})
+		return err
+	}
+	var program string
+	var checked os.FileInfo
+	if err := step("self-check", func() (said string, err error) {
+		if program, err = supervisor.Program(); err != nil {
+			return "", err
+		}
+		if checked, err = os.Stat(program); err != nil {
+			return "", err
+		}
+		return u.selfCheck(ctx, program)
+	}); err != nil {
+		return err
+	}
+	var resume func()
+	if err := step("quiet", func() (_ string, err error) {
+		resume, err = u.quiet(ctx, reply)
+		return "no turnadmin, no probe and no revocation runs", err
+	}); err != nil {
+		return err
+	}
+	defer resume()
+
+	shut := time.Now()
+	defer u.open()
+	if err := u.shut(ctx); err != nil {
+		return err
+	}
+	stay := func() {}
+	err := u.signals.alone(ctx, func() error {
+		return u.thread.Exec(program, os.Args, func() (env []string, files []syscall.Conn, err error) {
+			if now, err := os.Stat(program); err != nil || !os.SameFile(now, checked) || !now.ModTime().Equal(checked.ModTime()) {
+				return nil, nil, fmt.Errorf("%s was replaced again after its self-check", program)
+			}
+			env, files, stay, err = u.leave(shut, by, reply)
+			return env, files, err
+		})
+	})
+	stay()
+	return err
+}
+
+// quiet brings the node to rest, but for the calls of its clients, whose requests are
+// answered meanwhile.
+func (u *upgrader) quiet(ctx context.Context, reply *transport.Reply) (resume func(), err error) {
+	for {
+		if err := u.node.Settle(ctx, reply.Step); err != nil {
+			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
+		}
+		u.lasting.wait(ctx)
+		// What an operator asks for is not taken any more, and done if it was.
+		var goOn func()
+		var err error
+		if u.admin != nil {
+			err = u.admin.shut(ctx, patience, shutLimit)
+		}
+		if err == nil {
+			goOn, err = u.node.Pause(ctx)
+		}
+		if err == nil {
+			return func() { goOn(); u.openAdmin() }, nil
+		}
+		u.openAdmin()
+		if !errors.Is(err, service.ErrBusy) {
+			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
+		}
+	}
+}
+
+func (u *upgrader) openAdmin() {
+	if u.admin != nil {
+		u.admin.open()
+	}
+}
+
+// shut has new clients wait, and answers those that are here.
+func (u *upgrader) shut(ctx context.Context) error {
+	errs := make(chan error)
+	for _, d := range u.doors {
+		go func() { errs <- d.shut(ctx, 0, shutLimit) }() // what heeds its context is a stream
+	}
+	var err error
+	for range u.doors {
+		err = errors.Join(err, <-errs)
+	}
+	return err
+}
+
+func (u *upgrader) open() {
+	for _, d := range u.doors {
+		d.open()
+	}
+}
+
+// leave writes down what the next image needs. Until stay is called, which is where the
+// exec has failed, nothing is taken from the child that the next image would miss.
+func (u *upgrader) leave(shut time.Time, by string, reply *transport.Reply) (env []string, files []syscall.Conn, stay func(), err error) {
+	h, named, stay := u.handover()
+	h.Shut, h.By = shut, by
+	if h.Node.Supervisor.Child.State == supervisor.Starting {
+		return nil, nil, stay, errors.New("turnserver is being started; ask again")
+	}
+	if reply != nil {
+		named[fileReply] = reply
+	}
+	descriptors := map[string]int{}
+	for name, f := range named {
+		if descriptors[name], err = supervisor.Descriptor(f); err != nil {
+			return nil, nil, stay, fmt.Errorf("%s: %w", name, err)
+		}
+		files = append(files, f)
+	}
+	memory, err := writeHandover(h, descriptors)
+	if err != nil {
+		return nil, nil, stay, err
+	}
+	fd, err := supervisor.Descriptor(memory)
+	return append(os.Environ(), handoverEnv+"="+strconv.Itoa(fd)), append(files, memory), stay, err
+}
+
+// selfCheck has the new program look at what it would get, and returns its words.
+func (u *upgrader) selfCheck(ctx context.Context, program string) (string, error) {
+	h, named, stay := u.handover()
+	stay()
+	var files []syscall.Conn
+	descriptors := map[string]int{}
+	for name, f := range named {
+		descriptors[name] = 3 + len(files)
+		files = append(files, f)
+	}
+	memory, err := writeHandover(h, descriptors)
+	if err != nil {
+		return "", err
+	}
+	defer memory.Close()
+	return supervisor.SelfCheck(ctx, program, append(os.Args[1:], "--self-check"), memory, files...)
+}
+
+// handover is what there is to hand over. Until stay is called nothing is taken from the
+// child that is not in it.
+func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay func()) {
+	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.at.kept}
+	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web.(syscall.Conn), fileAPI: u.at.api.conns}
+	if u.at.admin != nil {
+		files[fileAdmin] = u.at.admin.(syscall.Conn)
+	}
+	var left supervisor.Left
+	stay = func() {}
+	if child := u.at.child.Load(); child != nil {
+		left, stay = child.Leave()
+	}
+	h.Node = u.node.Save()
+	if pid := h.Node.Supervisor.Child.PID; pid != 0 && pid == left.PID {
+		for i, pipe := range left.Output {
+			files[fileOutput[i]] = pipe.File
+			h.Output = append(h.Output, begunLine{Text: slices.Clone(pipe.Begun), Skip: pipe.Skip})
+		}
+	}
+	r := u.at.cliRuntime()
+	h.CLI = childCLI{On: r.CLI, Port: r.CLIPort, Password: string(r.CLIPassword), Coturn: r.Version}
+	return h, files, stay
+}
