@@ -220,7 +220,7 @@ func (h *host) get(path string) (code int, body string, err error) {
 }
 
 func get(url string) (code int, body string, err error) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0, "", err

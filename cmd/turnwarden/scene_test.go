@@ -108,7 +108,7 @@ func (w *scene) gateways() {
 		w.t.Fatal(err)
 	}
 	w.token, w.gateConf = line, map[string]string{
-		"registry.session_timeout": "2s", "gateway.node.token_file": file, "gateway.node.insecure_http": "true",
+		"registry.session_timeout": "6s", "gateway.node.token_file": file, "gateway.node.insecure_http": "true",
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
@@ -180,7 +180,7 @@ func (w *scene) traffic() {
 // add starts a node. Its region is its name up to the dash.
 func (w *scene) add(name string, o options) *host {
 	w.t.Helper()
-	set := map[string]string{"node": name, "registry.zone": "a", "traffic.interface": "lo", "registry.session_timeout": "2s", "coturn.stop_timeout": "1s", "probe.interval": "2s"}
+	set := map[string]string{"node": name, "registry.zone": "a", "traffic.interface": "lo", "registry.session_timeout": "6s", "coturn.stop_timeout": "1s", "probe.interval": "2s"}
 	maps.Copy(set, o.set)
 	o.zookeeper, o.set = []string{w.z.Addr()}, set
 	h := newHost(w.t, o)
