@@ -153,14 +153,19 @@ func TestFaultTable(t *testing.T) {
 				if i > 0 && f.once {
 					break
 				}
-				x := f.run(t)
-				if limit := time.Duration(slack) * f.bound; limit > 0 && x.noticed > limit {
-					t.Errorf("noticed after %v, not within %v", x.noticed, limit)
-				}
-				if limit := time.Duration(slack) * f.within; limit > 0 && x.served > limit {
-					t.Errorf("served after %v, not within %v", x.served, limit)
-				}
-				all = append(all, x)
+				t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+					x := f.run(t)
+					if limit := time.Duration(slack) * f.bound; limit > 0 && x.noticed > limit {
+						t.Errorf("noticed after %v, not within %v", x.noticed, limit)
+					}
+					if limit := time.Duration(slack) * f.within; limit > 0 && x.served > limit {
+						t.Errorf("served after %v, not within %v", x.served, limit)
+					}
+					all = append(all, x)
+				})
+			}
+			if t.Failed() {
+				return
 			}
 			row(&table, f.name, f.clients, f.bound, all)
 		})
@@ -283,8 +288,9 @@ func tableHost(t *testing.T, o options) *host {
 // settled waits until the child has run for so long.
 func settled(t *testing.T, h *host, d time.Duration) {
 	t.Helper()
+	process := fmt.Sprintf("/proc/%d", h.child(t))
 	realtest.Eventually(t, d+10*time.Second, func() error {
-		info, err := os.Stat(fmt.Sprintf("/proc/%d", h.child(t)))
+		info, err := os.Stat(process)
 		if err == nil && time.Since(info.ModTime()) < d {
 			err = errors.New("the child is younger")
 		}
