@@ -11,6 +11,7 @@ REVISION := $(or $(shell git rev-parse --verify --quiet HEAD 2>/dev/null),unknow
 BRANCH   := $(or $(shell git symbolic-ref --short --quiet HEAD 2>/dev/null),unknown)
 DATE     := $(or $(shell git log -1 --format=%cI 2>/dev/null),unknown)
 INFO     := github.com/prometheus/common/version
+BUILD     = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 LDFLAGS  := -s -w -X $(INFO).Version=$(VERSION) -X $(INFO).Revision=$(REVISION) -X $(INFO).Branch=$(BRANCH) -X $(INFO).BuildDate=$(DATE)
 
 # Linters find different things in different versions, so this one is pinned. It
@@ -18,6 +19,13 @@ LDFLAGS  := -s -w -X $(INFO).Version=$(VERSION) -X $(INFO).Revision=$(REVISION) 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 
+# Likewise; 2.46 and later do not resolve from every proxy.
+NFPM_VERSION := v2.45.2
+NFPM := bin/nfpm-$(NFPM_VERSION)
+
+ARCH     ?= $(shell go env GOARCH)
+BIN      ?= bin
+DIST     ?= dist
 FUZZTIME ?= 30s
 BENCH    ?= .
 SOAK     ?= 1h
@@ -27,10 +35,20 @@ UPGRADES ?= 100
 FAULTS   ?= 10
 LOADED   ?= 1h
 
-.PHONY: build deps demo test lint bench faults simulate soak upgrades fuzz generate screenshots help
+.PHONY: build deb rpm deps demo test lint bench faults simulate soak upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/turnwarden ./cmd/turnwarden
+	$(BUILD) -o $(BIN)/turnwarden ./cmd/turnwarden
+
+deb rpm: build $(NFPM) ## build a package into dist/; ARCH=arm64 for another machine
+	@if [[ $(ARCH) == $$(go env GOHOSTARCH) ]]; then cp $(BIN)/turnwarden $(BIN)/turnwarden-$(ARCH); \
+	else GOARCH=$(ARCH) $(BUILD) -o $(BIN)/turnwarden-$(ARCH) ./cmd/turnwarden; fi
+	deploy/package/build.sh $@ $(NFPM) '$(BIN)' '$(VERSION)' '$(DATE)' $(ARCH) '$(DIST)'
+
+$(NFPM):
+	@echo "building nfpm $(NFPM_VERSION) into bin/ (once; about a minute)"
+	GOBIN=$(CURDIR)/bin go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@mv bin/nfpm $@
 
 deps: ## install what the tests run against (only what is missing)
 	@deploy/deps.sh
@@ -39,7 +57,7 @@ demo: build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by
 	@deploy/deps.sh demo
 	bash deploy/demo.sh
 
-test: deps ## run all tests with the race detector, on the real parts
+test: deps $(NFPM) ## run all tests with the race detector, on the real parts
 	go vet ./...
 	CGO_ENABLED=1 TURNWARDEN_REQUIRE_REAL=1 go test -race -timeout 20m ./...
 
@@ -88,4 +106,4 @@ screenshots: deps ## take the pictures of docs/ again
 	go test -count=1 -run '^TestStatusPageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

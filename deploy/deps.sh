@@ -8,7 +8,7 @@ set -euo pipefail
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # What is needed (programs, and files by absolute path), by the Debian package
-# that has it. The demo needs no browser, nor gcc and libc6-dev, which are for the
+# that has it. The demo needs no browser, no packages, nor gcc and libc6-dev, which are for the
 # race detector.
 needs='
 coturn               turnserver turnadmin turnutils_uclient
@@ -24,6 +24,7 @@ patch                patch
 '
 [[ ${1:-} == demo ]] || needs+='
 chromium             chromium
+systemd              systemd-analyze /usr/lib/systemd/system/sysinit.target
 gcc                  gcc
 libc6-dev            /usr/include/stdlib.h
 '

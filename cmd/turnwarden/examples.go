@@ -29,6 +29,7 @@ var examples = map[string][]string{
 	"users":       {"turnwarden users list", "turnwarden users prune 'monitor-*'", "turnwarden users prune --yes alice bob"},
 	"upgrade":     {"turnwarden upgrade", "apt-get install turnwarden && turnwarden upgrade"},
 	"servers":     {"turnwarden servers --config.file=/etc/turnwarden/gateway.yml --watch"},
+	"handover":    {"turnwarden handover", "turnwarden handover --check", "turnwarden handover --yes"},
 	"token":       {"turnwarden token signalling"},
 	"doctor":      {"turnwarden doctor", "turnwarden doctor --config.file=/etc/turnwarden/turnwarden.yml --output=json"},
 	"dashboards":  {"turnwarden dashboards --out=/etc/grafana/turnwarden"},

@@ -73,6 +73,7 @@ type flags struct {
 	caller        string
 	output        string
 	follow        bool
+	yes, check    bool
 	lines         uint
 	tail          *service.Tail // of the log
 	dashboards    dashboards.Options
@@ -114,6 +115,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	usersCmd := usersCommand(app, &f)
 	token := tokenCommand(app, &f)
 	doctorCmd := doctorCommand(app, &f)
+	handoverCmd := handoverCommand(app, &f)
 	statusCmd := statusCommand(app, &f)
 	logsCmd := logsCommand(app, &f)
 	probeCmd := probeCommand(app, &f)
@@ -152,6 +154,8 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 		err = examine(f, stdout, s)
 	case usersCmd.FullCommand():
 		err = manageUsers(f, os.Stdin, stdout, s)
+	case handoverCmd.FullCommand():
+		err = handOver(f, os.Stdin, stdout, s)
 	case token.FullCommand():
 		err = makeToken(f.caller, stdout)
 	case probeCmd.FullCommand():
