@@ -84,7 +84,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
 		probe.Node{
 			Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, Notify: node.ProbeChanged,
-			RelayFree: at.relayFree, Advertised: at.conf.CheckAdvertised,
+			RelayFree: at.relayFree, Advertised: at.conf.CheckAdvertised, Waited: supervisor.Waited,
 		},
 		part("probe"), counts.Probe)
 	parts.Credentials = credential.New(

@@ -43,8 +43,9 @@ type Node struct {
 	Notify     func()              // the verdict has changed
 
 	// These may be nil, where nothing is known.
-	RelayFree  func() bool            // whether relay ports are free
-	Advertised func(netip.Addr) error // why clients should not be told this relayed address
+	RelayFree  func() bool                 // whether relay ports are free
+	Waited     func(pid int) time.Duration // how long the child has waited for a processor in all
+	Advertised func(netip.Addr) error      // why clients should not be told this relayed address
 }
 
 // Metrics are the events a prober counts. Each has the label transport.
@@ -65,6 +66,7 @@ type Prober struct {
 	open func(Listener) asker // the tests of the timing replace it
 
 	misadvertised string // the last that was said
+	doubts        int    // rounds in a row in which a starved child did not answer
 
 	mu   sync.Mutex
 	last Result
@@ -122,6 +124,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			p.set(Result{})
 		} else {
 			if target.PID != p.Last().PID {
+				p.doubts = 0
 				p.set(newResult(target))
 				delay = firstDelay
 			}
@@ -186,10 +189,13 @@ func (p *Prober) askAll(ctx context.Context, t Target, rounds chan<- round) {
 // conclude judges a round, says what follows from it, and keeps the verdict.
 func (p *Prober) conclude(o round) {
 	for _, err := range []error{o.err, o.relay} {
-		if reason := p.unfair(err); reason != "" {
-			p.logger.Warn("probe failed for a reason of our own, the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
+		if reason := p.unfair(o, err); reason != "" {
+			p.logger.Warn("probe failed, and the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
 			return
 		}
+	}
+	if o.decides && o.err == nil {
+		p.doubts = 0
 	}
 	before := p.Last()
 	after := before.judge(o, p.cfg.FailAfter)

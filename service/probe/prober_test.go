@@ -105,6 +105,48 @@ func TestHungListenerDelaysNothing(t *testing.T) {
 	}
 }
 
+// A server that waits for a processor is given as many rounds again, and no more: what
+// waits may be another thread than the one that hangs.
+func TestStarvedServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{pid: 1}
+		p := w.prober(usual)
+		run(t, p)
+		for range 3 { // an answer makes up for all
+			w.change(func(w *world) { w.bind, w.starving = silent, 600*time.Millisecond })
+			after(time.Duration(usual.FailAfter) * usual.Interval)
+			if got := p.Last(); !got.Serving || got.Failures != 0 {
+				t.Fatalf("starved: %+v", got)
+			}
+			w.change(func(w *world) { w.bind = nil })
+			after(usual.Interval)
+		}
+		w.change(func(w *world) { w.bind, w.starving = silent, 400*time.Millisecond })
+		after(usual.Interval)
+		if got := p.Last(); got.Failures != 1 {
+			t.Errorf("a short wait: %+v", got)
+		}
+		w.change(func(w *world) { w.bind = nil })
+		after(usual.Interval)
+		w.change(func(w *world) { w.bind, w.starving = silent, 600*time.Millisecond })
+		after(time.Duration(2*usual.FailAfter-1) * usual.Interval)
+		if got := p.Last(); !got.Serving || got.Failures != usual.FailAfter-1 {
+			t.Errorf("one round before the end of patience: %+v", got)
+		}
+		after(usual.Interval)
+		if p.Last().Serving {
+			t.Error("patience has no end")
+		}
+		w.change(func(w *world) { w.bind = nil })
+		after(usual.Interval)
+		w.change(func(w *world) { w.bind, w.starving = refused, 600*time.Millisecond })
+		after(usual.Interval)
+		if got := p.Last(); got.Failures != 1 {
+			t.Errorf("an answer that came is judged: %+v", got)
+		}
+	})
+}
+
 // A new child is probed at once, even while a stage still waits for the old one.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,6 +20,7 @@ type round struct {
 	decides   bool
 	partial   bool // nothing was asked that only a working server can answer
 	report    Report
+	waited    time.Duration // how long the server waited for a processor meanwhile
 
 	err    error // why it does not serve, nil if it does
 	relay  error // why it does not relay, though it serves
@@ -46,9 +47,10 @@ func (p *Prober) ask(ctx context.Context, t Target, l Listener, decides bool) ro
 	if t.LoopbackPeers {
 		q.Echo = echoBytes
 	}
+	waited := p.waited(t.PID)
 	begin := time.Now()
 	o := round{transport: l.Transport, decides: decides, partial: t.NoTURN, report: q.ask(ctx, p.open(l))}
-	o.at = time.Now()
+	o.at, o.waited = time.Now(), p.waited(t.PID)-waited
 	o.settle(p.node.RelayFree, p.node.Advertised)
 	transport := string(l.Transport)
 	if o.err == nil && o.relay == nil && !o.partial {
@@ -93,8 +95,10 @@ func (o *round) settle(relayFree func() bool, advertised func(netip.Addr) error)
 
 // unfair says why a failure must not be held against the server, "" when it may.
 // Whoever was himself not run for a good part of the time he gave the server
-// cannot tell whether it answered in time.
-func (p *Prober) unfair(err error) string {
+// cannot tell whether it answered in time. A server that waited for a processor itself
+// is given twice as many rounds: who hangs does not wait for one, but its other threads
+// may.
+func (p *Prober) unfair(o round, err error) string {
 	e, ok := errors.AsType[*Error](err)
 	switch {
 	case !ok:
@@ -103,6 +107,18 @@ func (p *Prober) unfair(err error) string {
 		return "no request could be made"
 	case e.Late > p.cfg.Timeout/4:
 		return "this process was not run for " + e.Late.Round(time.Millisecond).String()
+	case o.waited > p.cfg.Timeout/4 && errors.Is(err, ErrNoAnswer) && p.doubts < p.cfg.FailAfter:
+		if o.decides {
+			p.doubts++
+		}
+		return "the TURN server waited for a processor for " + o.waited.Round(time.Millisecond).String()
 	}
 	return ""
+}
+
+func (p *Prober) waited(pid int) time.Duration {
+	if p.node.Waited == nil {
+		return 0
+	}
+	return p.node.Waited(pid)
 }

@@ -42,7 +42,8 @@ type world struct {
 	noCredential, relayFree bool
 	noTURN                  bool
 	rounds, notified        int
-	asked                   []string // transport and stage of all that was asked
+	starving, waited        time.Duration // how long the server waits for a processor in each round, and has
+	asked                   []string      // transport and stage of all that was asked
 }
 
 func (w *world) change(f func(w *world)) {
@@ -74,6 +75,7 @@ func (w *world) prober(cfg Config) *Prober {
 		Owners:     func(int) error { defer locked()(); return w.owners },
 		RelayFree:  func() bool { defer locked()(); return w.relayFree },
 		Advertised: func(netip.Addr) error { defer locked()(); return w.advertised },
+		Waited:     func(int) time.Duration { defer locked()(); return w.waited },
 		Notify:     func() { defer locked()(); w.notified++ },
 	}, slog.New(slog.DiscardHandler), Metrics{Duration: discard.NewHistogram(), RTT: discard.NewHistogram()})
 	p.open = func(l Listener) asker { return &fake{w, l.Transport} }
@@ -111,6 +113,7 @@ func (f *fake) binding(ctx context.Context) error {
 	if f.transport == UDP {
 		err, hang = f.bind, f.hang
 		f.rounds++
+		f.waited += f.starving
 	}
 	f.mu.Unlock()
 	return f.answer(ctx, StageBind, err, hang)
