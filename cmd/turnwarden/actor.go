@@ -3,8 +3,35 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+
+	"github.com/oklog/run"
 )
+
+// actors are the parts of a program. The order in which they are added is that in which
+// they stop.
+type actors struct {
+	group  run.Group
+	logger *slog.Logger
+}
+
+func (a *actors) add(name string, execute func() error, interrupt func(error)) {
+	a.group.Add(execute, func(err error) {
+		a.logger.Debug("stopping", "part", name)
+		interrupt(err)
+	})
+}
+
+func (a *actors) addRun(name string, run func(context.Context) error) {
+	execute, interrupt := actor(run)
+	a.add(name, execute, interrupt)
+}
+
+func (a *actors) addStop(name string, stop func()) {
+	execute, interrupt := stopper(stop)
+	a.add(name, execute, interrupt)
+}
 
 // actor adapts a Run method to oklog/run. Its interrupt returns only when run
 // has, and a group interrupts in the order of Add: so the order of Add is the

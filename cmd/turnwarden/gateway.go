@@ -10,9 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/run"
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
@@ -74,21 +72,11 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	stopped := make(chan struct{})
 	defer close(stopped)
 	notify := &notifier{gatewayState(status), part("notify"), 15 * time.Second}
-	var g run.Group
-	add := func(name string, execute func() error, interrupt func(error)) {
-		g.Add(execute, func(err error) {
-			logger.Debug("stopping", "part", name)
-			interrupt(err)
-		})
-	}
-	addRun := func(name string, r func(context.Context) error) {
-		execute, interrupt := actor(r)
-		add(name, execute, interrupt)
-	}
+	g := &actors{logger: logger}
+	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("notify", notify.run)
-	execute, interrupt := stopper(gateway.Stop)
-	add("unready", execute, interrupt)
+	addStop("unready", gateway.Stop)
 	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api)) // what is under way still needs the fleet
 	if at.agent != nil {
 		agent := transport.NewAgent(status)
@@ -99,14 +87,11 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	if len(at.files) > 0 {
 		addRun("files", func(ctx context.Context) error { return watch(ctx, at.files, part("files"), counts.FileUsable) })
 	}
-	add("web", func() error {
-		systemd := false
-		return ended(web.Serve(at.web, webServer, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web")))
-	}, shutdown(webServer))
+	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, shutdown(webServer))
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
-	if err := g.Run(); err != nil {
+	if err := g.group.Run(); err != nil {
 		return err
 	}
 	logger.Info("stopped")

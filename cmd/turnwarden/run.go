@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/oklog/run"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 
@@ -130,10 +129,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	probes := &lasting{next: metrics.ProbeHandler(cfg.Probe.allowed())}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
-	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), func(server *http.Server, l net.Listener) error {
-		systemd := false
-		return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, part("web"))
-	})
+	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), serveWeb(f, part("web")))
 	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
 	upgrade := &upgrader{
 		at: at, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
@@ -151,21 +147,8 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	stopped := make(chan struct{})
 	defer close(stopped)
 	notify := &notifier{nodeState(node.Status), part("notify"), cfg.Coturn.DrainTimeout + cfg.Coturn.StopTimeout + 15*time.Second}
-	var g run.Group
-	add := func(name string, execute func() error, interrupt func(error)) {
-		g.Add(execute, func(err error) {
-			logger.Debug("stopping", "part", name)
-			interrupt(err)
-		})
-	}
-	addRun := func(name string, r func(context.Context) error) {
-		execute, interrupt := actor(r)
-		add(name, execute, interrupt)
-	}
-	addStop := func(name string, stop func()) {
-		execute, interrupt := stopper(stop)
-		add(name, execute, interrupt)
-	}
+	g := &actors{logger: logger}
+	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("upgrade", upgrade.run)
 	addRun("notify", notify.run)
@@ -197,7 +180,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
-	if err := g.Run(); err != nil {
+	if err := g.group.Run(); err != nil {
 		return err
 	}
 	logger.Info("stopped")
@@ -232,6 +215,14 @@ func (s *site) store(cfg Config) credential.Store {
 		return coturn.NewSQLite(s.userdb)
 	}
 	return coturn.NewTurnadmin(cfg.Coturn.Turnadmin, s.userdb)
+}
+
+// serveWeb serves the web listener as --web.config.file says.
+func serveWeb(f flags, logger *slog.Logger) func(*http.Server, net.Listener) error {
+	return func(server *http.Server, l net.Listener) error {
+		systemd := false
+		return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, logger)
+	}
 }
 
 func ended(err error) error {
