@@ -10,6 +10,7 @@ import (
 type SavedSessions struct {
 	Open     []SavedSession `json:"open"`
 	Missing  int            `json:"missing"`
+	Causes   [kinds]int     `json:"causes"`
 	Totals   SessionTotals  `json:"totals"`
 	Own      SavedOwn       `json:"own"`
 	Refusals []SavedRefusal `json:"refusals"`
@@ -44,7 +45,7 @@ type SavedRefusal struct {
 // Save returns what a successor needs.
 func (s *Sessions) Save() SavedSessions {
 	saved := SavedSessions{
-		Missing: s.missing, Totals: s.totals, Open: make([]SavedSession, 0, len(s.open)),
+		Missing: s.missing, Causes: s.causes, Totals: s.totals, Open: make([]SavedSession, 0, len(s.open)),
 		Own: SavedOwn{Clients: maps.Clone(s.own.clients), Asked: s.own.asked, Surplus: s.own.surplus, Owed: maps.Clone(s.own.owed)},
 	}
 	saved.Totals.Refused = maps.Clone(s.totals.Refused)
@@ -61,7 +62,7 @@ func (s *Sessions) Save() SavedSessions {
 // Resume has s count on where an earlier image stood. What that did not know begins at 0.
 func (s *Sessions) Resume(saved SavedSessions) {
 	s.Reset()
-	s.missing = saved.Missing
+	s.missing, s.causes = saved.Missing, saved.Causes
 	for _, c := range saved.Open {
 		s.put(c.ID, session{c.Since, c.Client, c.Peer, c.Released, c.Held, c.Own})
 		if c.Held {

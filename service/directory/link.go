@@ -46,7 +46,7 @@ type link struct {
 }
 
 // openLink returns at once; what becomes of the link is told through changed.
-func openLink(cfg Config, known map[string][]string, fired func(path string), logger *slog.Logger, complain *rate.Sometimes) *link {
+func openLink(cfg Config, resume *Saved, known map[string][]string, fired func(path string), logger *slog.Logger, complain *rate.Sometimes) *link {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{
 		hosts:    &hosts{ctx: ctx, lookup: net.DefaultResolver.LookupHost, servers: cfg.Servers, known: known},
@@ -59,7 +59,7 @@ func openLink(cfg Config, known map[string][]string, fired func(path string), lo
 		cancel:   cancel,
 		changed:  make(chan struct{}, 1),
 		fired:    fired,
-		identity: identity{resume: cfg.resume},
+		identity: identity{resume: resume},
 	}
 	// An error is an empty list or an Init that fails: New and hosts see to both.
 	l.conn, l.closed, _ = zk.Connect(cfg.Servers, cfg.SessionTimeout,

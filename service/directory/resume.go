@@ -15,18 +15,19 @@ type Saved struct {
 }
 
 // Save returns the session for the next image of this process, nil while there is none.
+// Before ZooKeeper has answered that is the one that this image was to go on with.
 func (s *Session) Save() *Saved {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link == nil {
-		return nil
+		return s.resume
 	}
 	return s.link.identity.known()
 }
 
 // Resume has Run go on with a session, or begin a new one where that has expired. It is
 // called before Run.
-func (s *Session) Resume(saved *Saved) { s.cfg.resume = saved }
+func (s *Session) Resume(saved *Saved) { s.resume = saved }
 
 // identity is what the client library keeps to itself of a session. Both are at fixed
 // places in the one message each side begins with, which ZooKeeper 3.0 to 3.9 have in

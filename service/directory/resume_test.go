@@ -93,6 +93,24 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// An image that is gone before ZooKeeper has answered hands on what it was handed.
+func TestResumeUnanswered(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLOpen}
+	first := run(t, cfg)
+	put(t, first.Node("/turn/servers/a", never), "1")
+	saved := first.Save()
+	first.Vanish()
+	second := next(t, cfg, saved)
+	third := next(t, cfg, second.Save())
+	t.Cleanup(start(t, third))
+	put(t, third.Node("/turn/servers/a", never), "2")
+	if now := third.Save(); now.ID != saved.ID {
+		t.Errorf("session %x, was %x", now.ID, saved.ID)
+	}
+}
+
 // The library goes on with the session by itself when the connection is lost later.
 func TestResumeReconnects(t *testing.T) {
 	t.Parallel()

@@ -27,8 +27,6 @@ type Config struct {
 	ACL            string      // ACLOpen or ACLDigest; ACLDigest needs Auth
 	TLS            *tls.Config // nil: plain TCP
 	StateFile      string      // remembers our session ids; empty: not beyond this process
-
-	resume *Saved // the session of an earlier image of this process, for the first link
 }
 
 // Metrics are the events of a session.
@@ -80,7 +78,8 @@ type Session struct {
 	follower *Follower // nil: none
 
 	mu     sync.Mutex
-	link   *link // whose session stands, at least as far as we know; nil without one
+	resume *Saved // the session of an earlier image of this process, for the first link
+	link   *link  // whose session stands, at least as far as we know; nil without one
 	latest *link
 	status Status
 }
@@ -109,8 +108,7 @@ func (s *Session) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		// A fleet must not storm a ZooKeeper that ends sessions as soon as they stand.
 		again := time.NewTimer(time.Second)
-		l := openLink(s.cfg, s.known, s.fired, s.logger, &s.complain)
-		s.cfg.resume = nil // a second try would find it expired
+		l := openLink(s.cfg, s.resume, s.known, s.fired, s.logger, &s.complain)
 		s.hold(ctx, l)
 		s.drop(ctx, l)
 		l.close()
@@ -230,6 +228,7 @@ func (s *Session) drop(ctx context.Context, l *link) {
 	s.mu.Lock()
 	had := s.link == l
 	s.link = nil
+	s.resume = nil // a second try would find it expired
 	switch {
 	case ctx.Err() != nil:
 		s.status.State = Disconnected

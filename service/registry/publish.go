@@ -50,8 +50,11 @@ func (r *Registrar) publish(p Publication) error {
 	rec := p.Record
 	var err error
 	if p.Present {
+		r.mu.Lock()
 		r.seq++
-		rec.V, rec.Seq, rec.IntervalSec = directory.RecordVersion, r.seq, r.cfg.Interval.Seconds()
+		rec.Seq = r.seq
+		r.mu.Unlock()
+		rec.V, rec.IntervalSec = directory.RecordVersion, r.cfg.Interval.Seconds()
 		rec.TS = time.Now().UnixMilli()
 		err = r.record.Put(rec.Encode())
 	} else {

@@ -43,11 +43,11 @@ type Registrar struct {
 	record     *directory.Node
 	prometheus *directory.Node // nil: none
 	draining   *directory.Lock
-	seq        uint64
 	kick       chan struct{}
 	done       chan struct{} // closed when Run has ended
 
 	mu      sync.Mutex
+	seq     uint64 // of the last record that was written, or tried to be
 	status  Status
 	waiting []chan error // one for each Flush
 }

@@ -12,7 +12,7 @@ type Saved struct {
 func (r *Registrar) Save() Saved {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Saved{Seq: r.status.LastRecord.Seq, Session: r.session.Save()}
+	return Saved{Seq: r.seq, Session: r.session.Save()}
 }
 
 // Resume has Run go on where an earlier image stood. It is called before Run.
