@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -66,6 +67,40 @@ func TestActorsStopInOrder(t *testing.T) {
 		}
 		if !reset {
 			t.Error("a third signal would not kill")
+		}
+	})
+}
+
+// TestAlone: what must not be disturbed by a signal is done between two, and not at all
+// once one has come.
+func TestAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		incoming := make(chan os.Signal, 3)
+		var order []string
+		note := func(what string) func() { return func() { order = append(order, what) } }
+		s := newSignals(incoming, func() {})
+		s.mute, s.listen = note("mute"), note("listen")
+		done, ended := make(chan struct{}), make(chan error, 1)
+		go func() { ended <- s.run(t.Context(), done) }()
+		failure := errors.New("no")
+		if err := s.alone(t.Context(), func() error { note("f")(); return failure }); !errors.Is(err, failure) {
+			t.Errorf("alone = %v", err)
+		}
+		s.mute = func() { note("mute")(); incoming <- syscall.SIGTERM }
+		if err := s.alone(t.Context(), func() error { note("too late")(); return nil }); err == nil {
+			t.Error("done, and a signal had come")
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.alone(ctx, func() error { note("too late")(); return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("alone = %v", err)
+		}
+		close(done)
+		if got := strings.Join(order, " "); got != "mute f listen mute listen" {
+			t.Errorf("order: %s", got)
 		}
 	})
 }
