@@ -48,7 +48,7 @@ func gateway() dashboard {
 				query(`turnwarden_gateway_credentials_kept{$node}`, "{{instance}}"), fromZero),
 		}},
 		row{"The fleet as it is seen", []panel{
-			graph("Nodes by state", "State of the records, as the gateway has it that sees most of each. stale: not written for three of its intervals. superseded: another node has its address.", count,
+			graph("Nodes by state", "State of the records, as the gateway has it that sees most of each. stale: not written for three of its intervals. superseded: another node has its address. forbidden: its address may not be asked.", count,
 				query(`max by (state) (turnwarden_gateway_nodes{$node}) > 0`, "{{state}}"), stacked, fromZero),
 			graph("Usable servers of each gateway", "Lines that part are gateways that see different fleets.", count,
 				query(`turnwarden_gateway_nodes_usable{$node}`, "{{instance}}"), fromZero),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // notRaised are the alerts for which this test has no fault, and why.
@@ -56,12 +57,12 @@ func TestAlerts(t *testing.T) {
 	w.add("tight-1", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
 	w.add("tight-2", options{set: map[string]string{"traffic.capacity_mbps": "64"}})
 	locked := w.add("locked-1", options{})
-	w.add("stale-1", options{})
+	// A new session would bring a new record, which can be written.
+	w.add("stale-1", options{set: map[string]string{"registry.session_timeout": "10s"}})
 	w.add("tcp-1", options{set: map[string]string{"coturn.turnserver": udpOnly}})
 	w.add("lost-1", options{set: map[string]string{"coturn.turnserver": strange}})
-	tokens := filepath.Join(w.dir, "tokens")
-	good := w.token + "\n"
-	if err := os.WriteFile(tokens, []byte(good), 0o600); err != nil {
+	tokens := filepath.Join(w.dir, "tokens-of-its-own")
+	if err := os.WriteFile(tokens, []byte(w.tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.add("file-1", options{set: map[string]string{"api.tokens_file": tokens}})
@@ -72,11 +73,7 @@ func TestAlerts(t *testing.T) {
 		h.waitReady(t)
 	}
 
-	call, err := fetch(w.hosts["calm-1"].rest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	holdAllocation(t, w.hosts["calm-1"].addr(), call)
+	w.call("calm-1")
 	w.seen()
 	w.fire(nil)
 	w.panels("Firing alerts")
@@ -110,16 +107,19 @@ func TestAlerts(t *testing.T) {
 		}
 	}
 	writable(zk.PermRead | zk.PermAdmin)
-	quota, err := fetch(w.hosts["room-1"].rest())
+	calls := []func(){w.call("room-1"), w.call("room-1")}
+	// One gateway has a token that no node knows, and the one of another job is dead.
+	stranger := maps.Clone(w.gateConf)
+	stranger["gateway.node.token_file"] = filepath.Join(w.dir, "stranger")
+	unknown, _, err := transport.NewToken("stranger")
+	if err == nil {
+		err = os.WriteFile(stranger["gateway.node.token_file"], []byte(unknown), 0o600)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := []func(){holdAllocation(t, w.hosts["room-1"].addr(), quota), holdAllocation(t, w.hosts["room-1"].addr(), quota)}
-	// One gateway may ask none of the nodes, and the one of another job is dead.
-	shut := maps.Clone(w.gateConf)
-	shut["gateway.node.allow_cidrs"] = "[192.0.2.0/24]"
 	w.gates[1].end(t)
-	w.gates[1].serve(t, shut)
+	w.gates[1].serve(t, stranger)
 	w.gates[2].signal(t, syscall.SIGKILL)
 	ctx, mend := context.WithCancel(t.Context())
 	var faults sync.WaitGroup
@@ -130,6 +130,8 @@ func TestAlerts(t *testing.T) {
 			everySecond(ctx, 1, func() { _, _ = probe.Allocate(ctx, w.hosts["guess-1"].addr(), "mallory", "guess") })
 		})
 	}
+	// Its last credential is good for 100 s.
+	w.becomes = map[string]string{"TurnServerDown stuck-1": "TurnCredentialExpiring stuck-1"}
 	// What the fault takes to show, and the range and the `for` of the rule.
 	w.fire(map[string]time.Duration{
 		"TurnServerDown mute-1":                 9*time.Second + time.Minute/hurried,
@@ -137,7 +139,7 @@ func TestAlerts(t *testing.T) {
 		"TurnCredentialRotationFailing stuck-1": 15*time.Second + 5*time.Minute/hurried,
 		"TurnCredentialExpiring stuck-1":        58*time.Second + time.Minute/hurried,
 		"TurnDeletesPending litter-1":           30*time.Second + 15*time.Minute/hurried,
-		"TurnNodeGone gone-1":                   4*time.Second + 5*time.Minute/hurried,
+		"TurnNodeGone gone-1":                   8*time.Second + 5*time.Minute/hurried,
 		"TurnAuthFailuresHigh guess-1":          10*time.Minute/hurried + 10*time.Minute/hurried,
 		"TurnUDPBufferErrors flood-1":           10*time.Second + 10*time.Minute/hurried,
 		"TurnNotListed room-1":                  3*time.Second + 5*time.Minute/hurried,
@@ -169,7 +171,7 @@ func TestAlerts(t *testing.T) {
 	}
 	exchange(t, cert, oldCert)
 	exchange(t, key, oldKey)
-	if err := os.WriteFile(tokens, []byte(good), 0o600); err != nil {
+	if err := os.WriteFile(tokens, []byte(w.tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range append(changed, "drain-1") {
@@ -197,8 +199,8 @@ func TestAlerts(t *testing.T) {
 		h.end(t)
 		gone["TurnNodeGone "+name] = 5*time.Second + 5*time.Minute/hurried
 	}
-	for _, g := range w.gates { // which keep to the last view for 12 s when most of a fleet vanishes
-		gone["TurnGatewayNoServers "+g.instance()] = 17*time.Second + time.Minute/hurried
+	for _, g := range w.gates { // which keep to the last view for 16 s when most of a fleet vanishes
+		gone["TurnGatewayNoServers "+g.instance()] = 21*time.Second + time.Minute/hurried
 	}
 	w.fire(gone)
 	for _, h := range w.hosts {
