@@ -73,6 +73,43 @@ func (c *caller) renew(name string) (username string) {
 func TestBrowserCallsAcrossARotation(t *testing.T) {
 	t.Parallel()
 	origin, open := callerOrigin(t, "127.0.0.1")
+	secret, access := pageAccess(t, origin)
+	h := newHost(t, options{set: access})
+	h.serve(t)
+	c := open("http://"+h.rest(), secret)
+	c.callsAcrossARotation(t, h)
+
+	t.Log("without a token, and from another origin, the page gets nothing")
+	var refused string
+	c.Eval(fmt.Sprintf(`fetch(%q + "/v1/ice").then(async r => r.status + " " + (await r.json()).detail)`, c.api), &refused)
+	if !strings.HasPrefix(refused, "401 no token") {
+		t.Errorf("without a token: %s", refused)
+	}
+	_, elsewhere := callerOrigin(t, "127.0.0.1")
+	other := elsewhere(c.api, c.token)
+	other.Eval(fmt.Sprintf(`credential(%q, %q).then(c => JSON.stringify(c), e => "refused: " + e.message)`, c.api, c.token), &refused)
+	if refused != "refused: Failed to fetch" {
+		t.Errorf("from another origin: %s", refused)
+	}
+}
+
+// TestBrowserCallsThroughAGateway is the same with a page that knows a gateway alone.
+func TestBrowserCallsThroughAGateway(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{"node": "turn-1"}})
+	h.start(t)
+	origin, open := callerOrigin(t, "127.0.0.1")
+	secret, access := pageAccess(t, origin)
+	g := startGateway(t, []string{z.Addr()}, access)
+	h.waitReady(t)
+	g.waitReady(t)
+	open("http://"+g.rest(), secret).callsAcrossARotation(t, h)
+}
+
+// pageAccess lets a page in with a token, and its origin.
+func pageAccess(t *testing.T, origin string) (secret string, set map[string]string) {
+	t.Helper()
 	secret, line, err := transport.NewToken("page")
 	if err != nil {
 		t.Fatal(err)
@@ -81,9 +118,13 @@ func TestBrowserCallsAcrossARotation(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte(line+" scope=credential,events\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t, options{set: map[string]string{"api.tokens_file": tokens, "api.cors_origins": origin}})
-	h.serve(t)
-	c := open("http://"+h.rest(), secret)
+	return secret, map[string]string{"api.tokens_file": tokens, "api.cors_origins": origin}
+}
+
+// callsAcrossARotation has the page call through the host before its credential is
+// rotated and after.
+func (c *caller) callsAcrossARotation(t *testing.T, h *host) {
+	t.Helper()
 	first := c.call("first")
 	c.talks(t, "first")
 
@@ -115,17 +156,4 @@ func TestBrowserCallsAcrossARotation(t *testing.T) {
 		t.Errorf("renewed with %s, want %s", renewed, second)
 	}
 	c.talks(t, "first")
-
-	t.Log("without a token, and from another origin, the page gets nothing")
-	var refused string
-	c.Eval(fmt.Sprintf(`fetch(%q + "/v1/ice").then(async r => r.status + " " + (await r.json()).detail)`, c.api), &refused)
-	if !strings.HasPrefix(refused, "401 no token") {
-		t.Errorf("without a token: %s", refused)
-	}
-	_, elsewhere := callerOrigin(t, "127.0.0.1")
-	other := elsewhere(c.api, c.token)
-	other.Eval(fmt.Sprintf(`credential(%q, %q).then(c => JSON.stringify(c), e => "refused: " + e.message)`, c.api, c.token), &refused)
-	if refused != "refused: Failed to fetch" {
-		t.Errorf("from another origin: %s", refused)
-	}
 }
