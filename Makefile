@@ -103,7 +103,7 @@ generate: ## rewrite the generated files (docs, dashboards)
 	go generate ./...
 
 screenshots: deps ## take the pictures of docs/ again
-	go test -count=1 -run '^TestStatusPageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
+	go test -count=1 -run 'PageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

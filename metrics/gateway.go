@@ -46,7 +46,7 @@ func (c *gatewayCollector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter(ch)
 	e.bool(gatewayReady, s.Why() == "")
 	e.fleet(s.Fleet)
-	e.gauge(gatewayAvoided, float64(s.Avoided))
+	e.gauge(gatewayAvoided, float64(len(s.Avoided)))
 	e.bool(gatewayLive, s.Fleet.Live(s.At))
 	e.time(gatewaySeen, s.Fleet.Confirmed)
 	e.counter(gatewayAnswers, s.Counts.Kept, "memory")

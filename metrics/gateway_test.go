@@ -47,7 +47,7 @@ func fleetOf() service.GatewayStatus {
 	s.Nodes = append(s.Nodes, &fleet.Node{Name: "turn-5", Doubt: fleet.Stale, Record: directory.Record{State: "up", FreeTraffic: 1000, CapacityMbps: 1000}})
 	s.Nodes = append(s.Nodes, &fleet.Node{Name: "turn-6", Doubt: fleet.Forbidden, Record: directory.Record{State: "up", FreeTraffic: 1000, CapacityMbps: 1000}})
 	return service.GatewayStatus{
-		At: at, Fleet: s, Session: directory.Status{State: directory.Connected, Expirations: 1}, Avoided: 1, Kept: 2,
+		At: at, Fleet: s, Session: directory.Status{State: directory.Connected, Expirations: 1}, Avoided: map[string]string{"turn-1": "no answer"}, Kept: 2,
 		Counts: service.GatewayCounts{Kept: 1000, Fetched: 10, None: 1, Slow: 2, Failed: 3, Fetches: 15, FetchesFailed: 4},
 	}
 }

@@ -140,7 +140,7 @@ func (g *Gateway) call(ctx context.Context, n *fleet.Node, r CredentialRequest) 
 	case errors.Is(err, ErrBadRequest): // not the node's fault
 	case err != nil:
 		g.counts.fetchesFailed.Add(1)
-		if g.avoid.failed(n, time.Now()) {
+		if g.avoid.failed(n, err, time.Now()) {
 			g.logger.Warn("a node could not be asked for a credential: it is picked only if there is no other, until it answers again", "node", n.Name, "err", err)
 		}
 	default:

@@ -26,17 +26,18 @@ type avoided struct {
 	registration int64
 	until        time.Time
 	wait         time.Duration
+	why          string
 }
 
 // failed says that the node could not be asked, and returns whether that is news.
-func (a *avoidance) failed(n *fleet.Node, now time.Time) (news bool) {
+func (a *avoidance) failed(n *fleet.Node, why error, now time.Time) (news bool) {
 	a.change(func(nodes map[string]avoided) {
 		old, ok := nodes[n.Name]
 		if now.Before(old.until) {
 			return // by others who asked at the same time
 		}
 		wait := min(max(2*old.wait, avoidFirst), avoidMax)
-		nodes[n.Name] = avoided{n.Registration, now.Add(wait), wait}
+		nodes[n.Name] = avoided{n.Registration, now.Add(wait), wait, why.Error()}
 		news = !ok
 	})
 	return news
@@ -88,11 +89,16 @@ func (a *avoidance) check(now time.Time) func(node string) bool {
 	return func(node string) bool { return now.Before(nodes[node].until) }
 }
 
-func (a *avoidance) count(now time.Time) (n int) {
-	for _, old := range a.all() {
-		if now.Before(old.until) {
-			n++
+// reasons are why nodes are avoided now, by name; nil = none is.
+func (a *avoidance) reasons(now time.Time) (why map[string]string) {
+	for name, old := range a.all() {
+		if !now.Before(old.until) {
+			continue
 		}
+		if why == nil {
+			why = make(map[string]string)
+		}
+		why[name] = old.why
 	}
-	return n
+	return why
 }

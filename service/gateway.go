@@ -135,8 +135,8 @@ type GatewayStatus struct {
 	At       time.Time
 	Fleet    *fleet.Snapshot
 	Session  directory.Status
-	Avoided  int // nodes that could not be asked a while ago
-	Kept     int // credentials
+	Avoided  map[string]string // why nodes could not be asked a short while ago, by name
+	Kept     int               // credentials
 	Counts   GatewayCounts
 	Stopping bool
 	Journal  []Line // the last warnings and errors; of the gateway that keeps one
@@ -153,7 +153,7 @@ type GatewayCounts struct {
 func (g *Gateway) Status() GatewayStatus {
 	now := time.Now()
 	return GatewayStatus{
-		At: now, Fleet: g.watcher.Snapshot(), Session: g.watcher.Session(), Avoided: g.avoid.count(now), Kept: g.kept.count(),
+		At: now, Fleet: g.watcher.Snapshot(), Session: g.watcher.Session(), Avoided: g.avoid.reasons(now), Kept: g.kept.count(),
 		Stopping: g.stopping.Load(),
 		Counts: GatewayCounts{
 			Kept: g.counts.kept.Load(), Fetched: g.counts.fetched.Load(), None: g.counts.none.Load(),

@@ -173,21 +173,21 @@ func TestGatewayWeb(t *testing.T) {
 	stopping := aFleet(aNode("turn-1", "up", 812.4))
 	stopping.Stopping = true
 	held := aFleet(aNode("turn-1", "up", 812.4))
-	held.Fleet.Held, held.Fleet.Rejected, held.Avoided = 1, 2, 1
+	held.Fleet.Held, held.Fleet.Rejected, held.Avoided = 1, 2, map[string]string{"turn-1": "it says 401 Unauthorized"}
 	for name, test := range map[string]struct {
 		status service.GatewayStatus
 		code   int
 		ready  string
 		page   []string
 	}{
-		"good":       {aFleet(aNode("turn-1", "up", 812.4), aNode("turn-2", "full", 0), stale), 200, "ready\nzookeeper: connected\n", []string{"verdict good", "1 of 3 nodes with room, 812 Mbit/s free", "stale"}},
+		"good":       {aFleet(aNode("turn-1", "up", 812.4), aNode("turn-2", "full", 0), stale), 200, "ready\nzookeeper: connected\n", []string{"verdict good", "2 of 3 servers usable, 812 Mbit/s free", "1 server not used: 1 stale", "812 Mbit/s of 1 Gbit/s", "has not been written for three of its intervals", "refuses further allocations"}},
 		"all full":   {aFleet(aNode("turn-1", "full", 0)), 200, "ready\nzookeeper: connected\n", []string{"verdict bad", "No room left: 1 server, the least loaded"}},
-		"all down":   {aFleet(aNode("turn-1", "down", 0)), 503, "not ready\nno node is up\nzookeeper: connected\n", []string{"verdict bad", "No server to hand out", "no node is up"}},
+		"all down":   {aFleet(aNode("turn-1", "down", 0)), 503, "not ready\nno node is up\nzookeeper: connected\n", []string{"verdict bad", "No server to hand out", "no node is up", "1 server not used: 1 down", "its TURN server does not serve"}},
 		"none":       {aFleet(), 503, "not ready\nno node is registered\nzookeeper: connected\n", []string{"verdict bad", "None is registered."}},
 		"begun":      {begun, 503, "not ready\nZooKeeper: connecting: no such host\nzookeeper: connecting: no such host\n", []string{"verdict bad"}},
 		"silent":     {silent, 200, "ready\nzookeeper: disconnected: connection refused; serving the fleet as it was last seen\n", []string{"verdict warn", "as it was last seen"}},
 		"stopping":   {stopping, 503, "not ready\nstopping\nzookeeper: connected\n", []string{"stopping"}},
-		"in trouble": {held, 200, "ready\nzookeeper: connected\n", []string{"verdict warn", "1 node vanished from ZooKeeper at once", "2 records cannot be understood", "1 node could not be asked"}},
+		"in trouble": {held, 200, "ready\nzookeeper: connected\n", []string{"verdict warn", "1 server vanished from ZooKeeper at once", "2 records cannot be understood", "1 server could not be asked", "for it could not be asked: it says 401 Unauthorized"}},
 		"hostile":    {aFleet(&fleet.Node{Name: "turn-1", Record: directory.Record{State: hostile, Region: hostile, Zone: hostile, Version: hostile}}), 503, "not ready\nno node is up\nzookeeper: connected\n", []string{"&lt;script&gt;"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,8 +3,10 @@ package transport
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/common/version"
 
@@ -29,95 +31,168 @@ func gatewayPage(s service.GatewayStatus, links []page.Link) page.Page {
 
 // fleetVerdict says in words whether there is room, and why not.
 func fleetVerdict(s service.GatewayStatus) (tone page.Tone, headline string, why []string) {
-	free, roomy, usable := 0.0, 0, s.Usable()
-	for _, n := range s.Fleet.Nodes {
-		if n.Candidate().Up {
-			free += n.Record.FreeTraffic
-			if n.Record.FreeTraffic > 0 {
-				roomy++
-			}
-		}
-	}
 	if text := s.Why(); text != "" {
-		return page.Bad, "No server to hand out", []string{text}
+		return page.Bad, "No server to hand out", append([]string{text}, unused(s)...)
 	}
 	if !s.Fleet.Live(s.At) {
 		why = append(why, "zookeeper: "+sight(s))
 	}
 	if s.Fleet.Held > 0 {
-		why = append(why, count(s.Fleet.Held, "node")+" vanished from ZooKeeper at once: each is served only if it answers")
+		why = append(why, count(s.Fleet.Held, "server")+" vanished from ZooKeeper at once: each is served only if it answers")
 	}
 	if s.Fleet.Rejected > 0 {
 		why = append(why, count(s.Fleet.Rejected, "record")+" cannot be understood")
 	}
-	if s.Avoided > 0 {
-		why = append(why, count(s.Avoided, "node")+" could not be asked for a credential")
+	if n := len(s.Avoided); n > 0 {
+		why = append(why, count(n, "server")+" could not be asked for a credential")
 	}
-	tone, headline = page.Good, fmt.Sprintf("%d of %s with room, %s free", roomy, count(len(s.Fleet.Nodes), "node"), mbits(free))
-	if roomy == 0 {
-		return page.Bad, fmt.Sprintf("No room left: %s, the least loaded are handed out", count(usable, "server")), why
-	}
-	if len(why) > 0 {
+	usable, sums := s.Usable(), sumOf(s.Fleet)
+	switch {
+	case sums.FreeTraffic <= 0:
+		tone, headline = page.Bad, fmt.Sprintf("No room left: %s, the least loaded are handed out", count(usable, "server"))
+	case len(why) > 0:
 		tone = page.Warn
+	default:
+		tone = page.Good
 	}
-	return tone, headline, why
+	if headline == "" {
+		headline = fmt.Sprintf("%d of %s usable, %s free", usable, count(len(s.Fleet.Nodes), "server"), mbits(sums.FreeTraffic))
+	}
+	return tone, headline, append(why, unused(s)...)
+}
+
+// unused says in a line how many nodes are not handed out, and by what they say.
+func unused(s service.GatewayStatus) []string {
+	states, n := map[string]int{}, 0
+	for _, node := range s.Fleet.Nodes {
+		if !node.Candidate().Up {
+			states[node.State()]++
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		parts = append(parts, fmt.Sprintf("%d %s", states[state], state))
+	}
+	return []string{count(n, "server") + " not used: " + strings.Join(parts, ", ")}
+}
+
+// sumOf adds up the nodes that may be picked.
+func sumOf(f *fleet.Snapshot) (sum directory.Record) {
+	for _, n := range f.Nodes {
+		if n.Candidate().Up {
+			sum.FreeTraffic += max(0, n.Record.FreeTraffic)
+			sum.CapacityMbps += n.Record.CapacityMbps
+			sum.Allocations += n.Record.Allocations
+		}
+	}
+	return sum
 }
 
 // nodesOf lists those first that want to be looked at.
 func nodesOf(s service.GatewayStatus) page.Section {
 	nodes := slices.Clone(s.Fleet.Nodes)
 	slices.SortStableFunc(nodes, func(a, b *fleet.Node) int {
-		return cmp.Compare(rank(a), rank(b))
+		return cmp.Compare(stateOf(s, a).Tone.Weight(), stateOf(s, b).Tone.Weight())
 	})
-	table := &page.Table{Columns: []string{"Node", "State", "Free", "Capacity", "Allocations", "Region", "Zone", "Generation", "Written", "Version"}}
+	table := &page.Table{Columns: []string{"Server", "State", "Headroom", "Allocations", "Place", "Generation", "Written", "Version"}}
 	for _, n := range nodes[:min(maxRows, len(nodes))] {
-		r := &n.Record
-		state := page.Cell{Text: n.State(), Tone: page.Good}
-		if rank(n) < 1 {
-			state.Tone = page.Warn
-		}
-		if n.Held {
-			state = page.Cell{Text: state.Text + ", vanished", Tone: page.Warn}
-		}
-		table.Rows = append(table.Rows, []page.Cell{
-			{Text: n.Name},
-			state,
-			{Text: mbits(r.FreeTraffic)},
-			{Text: mbits(r.CapacityMbps)},
-			{Text: strconv.Itoa(r.Allocations)},
-			{Text: r.Region},
-			{Text: r.Zone},
-			{Text: strconv.FormatUint(r.Generation, 10)},
-			ago(s.At, n.Written),
-			{Text: r.Version},
-		})
+		table.Rows = append(table.Rows, rowOf(s, n))
 	}
-	section := page.Section{ID: "nodes", Title: "Nodes", Table: table, Empty: "None is registered.", Wide: true}
+	sums := sumOf(s.Fleet)
+	section := page.Section{ID: "nodes", Title: "Servers", Table: table, Empty: "None is registered.", Wide: true, Facts: []page.Fact{
+		{Name: "Free", Cell: room(sums)},
+		fact("Allocations", strconv.Itoa(sums.Allocations)),
+	}}
 	if more := len(nodes) - maxRows; more > 0 {
 		table.Caption = fmt.Sprintf("and %d more; turnwarden servers lists them all", more)
 	}
 	return section
 }
 
-// rank is 0 for a node that serves nobody new, 1 for one that does.
-func rank(n *fleet.Node) int {
-	if n.Candidate().Up && n.Record.FreeTraffic > 0 && !n.Held {
-		return 1
+func rowOf(s service.GatewayStatus, n *fleet.Node) []page.Cell {
+	r := &n.Record
+	place := r.Region
+	if r.Zone != "" && r.Zone != r.Region {
+		place = strings.TrimSpace(place + " " + r.Zone)
 	}
-	return 0
+	return []page.Cell{
+		{Text: n.Name},
+		stateOf(s, n), room(*r),
+		{Text: strconv.Itoa(r.Allocations)},
+		{Text: cmp.Or(place, "–")},
+		{Text: strconv.FormatUint(r.Generation, 10)},
+		ago(s.At, n.Written),
+		{Text: cmp.Or(r.Version, "–")},
+	}
+}
+
+func stateOf(s service.GatewayStatus, n *fleet.Node) page.Cell {
+	state := page.Cell{Text: n.State(), Tone: page.Good, Detail: whyNot(n, s.Avoided)}
+	switch {
+	case state.Text == service.StateDown || state.Text == service.StateForeignServer:
+		state.Tone = page.Bad
+	case state.Detail != "":
+		state.Tone = page.Warn
+	}
+	return state
+}
+
+// room shows the free part of a capacity.
+func room(r directory.Record) page.Cell {
+	text := mbits(max(0, r.FreeTraffic))
+	if r.CapacityMbps > 0 {
+		text += " of " + mbits(r.CapacityMbps)
+	}
+	return page.Cell{Text: text, Bar: &page.Bar{Part: r.FreeTraffic, Whole: r.CapacityMbps}}
+}
+
+// whyNot says why no client is sent to a node, or not gladly; "" = nothing is wrong with it.
+func whyNot(n *fleet.Node, avoided map[string]string) string {
+	state, up := n.State(), n.Candidate().Up
+	why, refused := avoided[n.Name]
+	switch {
+	case up && refused:
+		return "picked only if there is no other, for it could not be asked: " + why
+	case n.Held:
+		return "its record vanished with most of the others: used only if it answers"
+	case state == service.StateUp && n.Doubt == "" && n.Record.FreeTraffic <= 0:
+		return "all of its capacity is in use"
+	case up && state != service.StateFull:
+		return ""
+	default:
+		return cmp.Or(map[string]string{
+			service.StateWarming:       "has not measured its traffic yet",
+			service.StateFull:          "refuses further allocations: its quota or its relay ports are used up",
+			service.StateDown:          "its TURN server does not serve",
+			service.StateDraining:      "waits for its calls to end",
+			service.StateMaintenance:   "its operator wants no new clients there",
+			service.StateForeignServer: "somebody else has the port of its TURN server",
+			string(fleet.Stale):        "its record has not been written for three of its intervals",
+			string(fleet.Superseded):   "another node has registered under its address since",
+			string(fleet.Forbidden):    "its address is outside gateway.node.allow_cidrs",
+		}[state], "says nothing that this version understands")
+	}
 }
 
 func answersOf(s service.GatewayStatus) page.Section {
 	number := func(name string, n uint64) page.Fact { return fact(name, strconv.FormatUint(n, 10)) }
 	c := s.Counts
-	return page.Section{ID: "answers", Title: "Answers", Facts: []page.Fact{
+	none := number("Requests without an answer", c.None)
+	if c.None > 0 {
+		none.Tone = page.Warn
+	}
+	return page.Section{ID: "answers", Title: "Answers since the start", Facts: []page.Fact{
 		number("Credentials from memory", c.Kept),
 		number("Credentials fetched from a node", c.Fetched),
-		number("Requests without an answer", c.None),
+		none,
 		number("A second node asked, the first was slow", c.Slow),
 		number("A second node asked, the first failed", c.Failed),
-		fact("Credentials kept", strconv.Itoa(s.Kept)),
-		fact("Nodes avoided", strconv.Itoa(s.Avoided)),
+		fact("Questions to nodes that failed", fmt.Sprintf("%d of %d", c.FetchesFailed, c.Fetches)),
+		fact("Credentials kept now", strconv.Itoa(s.Kept)),
 	}}
 }
 
@@ -128,7 +203,11 @@ func sightOf(s service.GatewayStatus) page.Section {
 	}
 	facts := []page.Fact{{Name: "ZooKeeper session", Cell: session}}
 	if !s.Fleet.Confirmed.IsZero() {
-		facts = append(facts, page.Fact{Name: "Last answer", Cell: ago(s.At, s.Fleet.Confirmed)})
+		confirmed := since(s.At, s.Fleet.Confirmed)
+		if !s.Fleet.Live(s.At) {
+			confirmed.Tone = page.Warn
+		}
+		facts = append(facts, page.Fact{Name: "Age of this view", Cell: confirmed})
 	}
 	facts = append(facts, fact("Sessions lost", strconv.FormatUint(s.Session.Expirations, 10)), fact("Records not understood", strconv.Itoa(s.Fleet.Rejected)))
 	if s.Session.LastError != "" {

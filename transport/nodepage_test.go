@@ -226,23 +226,81 @@ const contrast = `(() => {
 	return least;
 })()`
 
-var screenshots = flag.String("screenshots", "", "directory to put pictures of the status page into")
-
-// pictures are those that the documentation shows.
-var pictures = map[string]string{"desktop": "status-page.png", "phone, dark": "status-page-phone.png"}
-
-// TestStatusPageInChromium: what viewers of every kind see, and that it stays true
-// while they look.
-func TestStatusPageInChromium(t *testing.T) {
-	chromium := realtest.StartChromium(t)
-	for name, viewer := range map[string]realtest.Viewer{
+// viewers are those of a status page.
+func viewers() map[string]realtest.Viewer {
+	return map[string]realtest.Viewer{
 		"desktop":               {Width: 1100, Height: 900},
 		"desktop, dark":         {Width: 1280, Height: 900, Dark: true},
 		"phone":                 {Width: 360, Height: 740, Phone: true},
 		"phone, dark":           {Width: 360, Height: 740, Phone: true, Dark: true},
 		"without JavaScript":    {Width: 1280, Height: 900, NoScript: true},
 		"phone, no JavaScript ": {Width: 320, Height: 568, Phone: true, NoScript: true},
-	} {
+	}
+}
+
+var screenshots = flag.String("screenshots", "", "directory to put pictures of the status pages into")
+
+// keep puts a picture where the documentation has it, if it wants one of this viewer.
+func keep(t *testing.T, tab *realtest.Tab, page, viewer string) {
+	t.Helper()
+	name, wanted := map[string]string{"desktop": page + ".png", "phone, dark": page + "-phone.png"}[viewer]
+	if *screenshots == "" || !wanted {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(*screenshots, name), tab.Screenshot(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// legible wants everything within the window, and to be read on what is behind it.
+func legible(t *testing.T, tab *realtest.Tab) {
+	t.Helper()
+	var wide string
+	tab.Eval(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".hidden"))[0]?.outerHTML ?? ""`, &wide)
+	if wide != "" {
+		t.Errorf("wider than the window: %s", wide)
+	}
+	var least struct {
+		Ratio float64
+		Text  string
+	}
+	if tab.Eval(contrast, &least); least.Ratio < 4.5 {
+		t.Errorf("contrast %.2f of %q, want 4.5", least.Ratio, least.Text)
+	}
+}
+
+// becomes wants the page to show a new state, by itself where it runs JavaScript, and
+// nothing to have been asked of anybody else.
+func becomes(t *testing.T, chromium *realtest.Chromium, viewer realtest.Viewer, tab *realtest.Tab, url, title, headline string) {
+	t.Helper()
+	if viewer.NoScript {
+		tab = chromium.Open(t, viewer, url)
+	}
+	realtest.Eventually(t, 20*time.Second, func() error {
+		var got string
+		if tab.Eval("document.title", &got); got != title || tab.Text(".headline") != headline {
+			return fmt.Errorf("title %q, headline %q", got, tab.Text(".headline"))
+		}
+		return nil
+	})
+	if live := tab.Text("#live"); viewer.NoScript == (live == "live") {
+		t.Errorf("live says %q", live)
+	}
+	for _, r := range tab.Requests() {
+		if r != url+"/" && r != url+"/events" {
+			t.Errorf("asks for %s", r)
+		}
+	}
+	if e := tab.Errors(); len(e) > 0 {
+		t.Errorf("Chromium complains: %q", e)
+	}
+}
+
+// TestStatusPageInChromium: what viewers of every kind see, and that it stays true
+// while they look.
+func TestStatusPageInChromium(t *testing.T) {
+	chromium := realtest.StartChromium(t)
+	for name, viewer := range viewers() {
 		t.Run(name, func(t *testing.T) {
 			var status atomic.Pointer[service.Status]
 			first := eventful()
@@ -256,29 +314,14 @@ func TestStatusPageInChromium(t *testing.T) {
 			}
 			s := serve(t, h)
 			tab := chromium.Open(t, viewer, s.URL)
-			if file := pictures[name]; file != "" && *screenshots != "" {
-				if err := os.WriteFile(filepath.Join(*screenshots, file), tab.Screenshot(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
+			keep(t, tab, "status-page", name)
 			if got := tab.Text(".headline"); got != "● Listed, 812 Mbit/s free, 214 allocations" {
 				t.Errorf("headline %q", got)
 			}
 			if body := tab.Text("body"); !strings.Contains(body, "signal SIGSEGV") || *screenshots == "" && !strings.Contains(body, hostile) {
 				t.Errorf("reads\n%s", body)
 			}
-			var wide string
-			tab.Eval(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".hidden"))[0]?.outerHTML ?? ""`, &wide)
-			if wide != "" {
-				t.Errorf("wider than the window: %s", wide)
-			}
-			var least struct {
-				Ratio float64
-				Text  string
-			}
-			if tab.Eval(contrast, &least); least.Ratio < 4.5 {
-				t.Errorf("contrast %.2f of %q, want 4.5", least.Ratio, least.Text)
-			}
+			legible(t, tab)
 			var chart float64
 			if tab.Eval(`document.querySelector("path.line0").getBBox().width`, &chart); chart < 590 {
 				t.Errorf("the chart is %v wide, want the whole hour", chart)
@@ -287,28 +330,7 @@ func TestStatusPageInChromium(t *testing.T) {
 			next := eventful()
 			next.Draining, next.Sessions.Open = true, 3
 			status.Store(&next)
-			want, title := "▲ Draining, no new clients, 3 allocations", "turn-1: Draining, no new clients, 3 allocations"
-			if viewer.NoScript {
-				tab = chromium.Open(t, viewer, s.URL)
-			}
-			realtest.Eventually(t, 20*time.Second, func() error {
-				var got string
-				if tab.Eval("document.title", &got); got != title || tab.Text(".headline") != want {
-					return fmt.Errorf("title %q, headline %q", got, tab.Text(".headline"))
-				}
-				return nil
-			})
-			if live := tab.Text("#live"); viewer.NoScript == (live == "live") {
-				t.Errorf("live says %q", live)
-			}
-			for _, r := range tab.Requests() {
-				if r != s.URL+"/" && r != s.URL+"/events" {
-					t.Errorf("asks for %s", r)
-				}
-			}
-			if e := tab.Errors(); len(e) > 0 {
-				t.Errorf("Chromium complains: %q", e)
-			}
+			becomes(t, chromium, viewer, tab, s.URL, "turn-1: Draining, no new clients, 3 allocations", "▲ Draining, no new clients, 3 allocations")
 		})
 	}
 }

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/turnwarden/turnwarden/transport/page"
@@ -11,8 +13,13 @@ import (
 // mbits is a throughput in the words of people who buy links.
 func mbits(mbps float64) string {
 	switch {
-	case mbps >= 9999.5:
-		return strconv.FormatFloat(mbps/1000, 'f', 1, 64) + " Gbit/s"
+	case mbps >= 999.5: // in three digits, as a link's speed is written
+		digits := max(0, 2-int(math.Log10(max(mbps, 1000)/1000)))
+		text := strconv.FormatFloat(mbps/1000, 'f', digits, 64)
+		if digits > 0 {
+			text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+		}
+		return text + " Gbit/s"
 	case mbps >= 9.95 || mbps == 0:
 		return strconv.FormatFloat(mbps, 'f', 0, 64) + " Mbit/s"
 	case mbps >= .0995:

@@ -184,7 +184,7 @@ func TestGateway(t *testing.T) {
 	}
 
 	// Every surface says who is there, until the end.
-	if code, body, err := g.get("/"); err != nil || code != http.StatusOK || !strings.Contains(body, "1 of 1 node with room") {
+	if code, body, err := g.get("/"); err != nil || code != http.StatusOK || !strings.Contains(body, "1 of 1 server usable") {
 		t.Errorf("status page: %d %s %v", code, body, err)
 	}
 	g.signal(t, syscall.SIGTERM)

@@ -39,7 +39,7 @@ func TestStatusPage(t *testing.T) {
 	reads("#probe", 20*time.Second, "serving", "grants an Allocate with the credential", "ms")
 	reads("#credential", 20*time.Second, "generation 1", "active", "yes")
 	reads("#registration", 20*time.Second, "connected", "up, ")
-	reads("#throughput", 20*time.Second, "1000 Mbit/s", "lo")
+	reads("#throughput", 20*time.Second, "1 Gbit/s", "lo")
 	reads("#live", 20*time.Second, "live")
 
 	hangUp := holdAllocation(t, h.addr(), s)

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -55,9 +56,22 @@ type Fact struct {
 
 // Cell is a text with a tone. Where the text is an age, At is the moment.
 type Cell struct {
-	Text string
-	Tone Tone
-	At   time.Time
+	Text   string
+	Tone   Tone
+	At     time.Time
+	Detail string // below the text
+	Bar    *Bar   // above it
+}
+
+// Bar is a part of a whole.
+type Bar struct{ Part, Whole float64 }
+
+// Filled is how much of a hundred the part is. Where there is anything, it shows.
+func (b Bar) Filled() float64 {
+	if b.Part <= 0 {
+		return 0
+	}
+	return max(2, math.Round(100*b.Part/max(b.Part, b.Whole)))
 }
 
 // Table has a cell for each of its columns in each row.
@@ -66,6 +80,9 @@ type Table struct {
 	Columns []string
 	Rows    [][]Cell
 }
+
+// Many says that the columns are more than stand side by side on a phone.
+func (t *Table) Many() bool { return len(t.Columns) > 5 }
 
 // Line is one thing that happened.
 type Line struct {
@@ -97,6 +114,11 @@ func templates() *template.Template {
 		"word":   Tone.word,
 		"shape":  Tone.shape,
 	}).Parse(layout))
+}
+
+// Weight sorts what is in trouble before what is not.
+func (t Tone) Weight() int {
+	return map[Tone]int{Bad: -2, Warn: -1}[t]
 }
 
 // word is for those to whom the page is read out. What is good needs none.
