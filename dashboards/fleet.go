@@ -64,6 +64,13 @@ func fleet() dashboard {
 			graph("Free capacity as advertised", "Headroom in the record of each node; zero means that no new client is sent there.", bps,
 				query(`sum by (instance) (turnwarden_advertised_free_bytes_per_second{$node}) * 8`, "{{instance}}"), fromZero),
 		}},
+		row{"Drains", []panel{
+			graph("Calls that are waited for", "Open allocations of the nodes that drain; without a drain 0.", count,
+				query(`sum by (instance) (turnwarden_allocations{$node} * on (job, instance) group_left () turnwarden_draining{$node})`, "{{instance}}"), stacked, fromZero),
+			graph("Time left", "Time until the deadline of each drain, when its calls are cut; without a deadline 0. Below zero the drain is stuck.", seconds,
+				query(`sum by (instance) (turnwarden_drain_deadline_timestamp_seconds{$node} - (turnwarden_drain_deadline_timestamp_seconds{$node} > bool 0) * time())`, "{{instance}}"),
+				levels("red", level{0, "green"})),
+		}},
 		row{"Trouble", []panel{
 			graph("Restarts", "Times a TURN server was started again, by reason. Each one ends the calls of its node.", count,
 				query(`round(sum by (reason) (increase(turnwarden_child_restarts_total{$node}[$__rate_interval])))`, "{{reason}}"), bars),

@@ -112,7 +112,11 @@ func node() dashboard {
 				query(`rate(turnwarden_child_log_lines_dropped_total{$node}[$__rate_interval])`, "Dropped a second"), fromZero),
 		}},
 		row{"Credential", []panel{
-			graph("Generations", "Generations on record, by state: a rotation takes a new one through pending and verified to active, and the old one to retiring.", count,
+			timeline("Generations", "The life of each generation, and the number of the one that is handed out. A generation keeps its row (its number modulo 4): it becomes active when its predecessor begins to retire in the row above, and is gone when it has expired.",
+				query(`turnwarden_credential_active_generation{$node}`, "Handed out"),
+				query(`(`+stateQueryBy("slot", "turnwarden_credential_slot_state", generationStates())+`) > 0`, "Row {{slot}}"), stateNames(generationStates()),
+				field("Handed out", property{"mappings", []mapping{}}, property{"color", map[string]any{"mode": "fixed", "fixedColor": "blue"}}), noValue("none"), wide(24, 8)),
+			graph("Generations on record", "By state: a rotation takes a new one through pending and verified to active, and the old one to retiring.", count,
 				query(`turnwarden_credential_generations{$node}`, "{{state}}"), stacked, fromZero),
 			graph("Age", "Age of the credential that is handed out, under the configured interval.", seconds,
 				query(`turnwarden_credential_age_seconds{$node}`, "Age"),

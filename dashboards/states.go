@@ -23,12 +23,20 @@ func sessionStates() []state {
 	return []state{{"connected", "green"}, {"connecting", "blue"}, {"disconnected", "orange"}, {"expired", "red"}}
 }
 
+func generationStates() []state {
+	return []state{{"active", "green"}, {"retiring", "super-light-green"}, {"verified", "blue"}, {"pending", "yellow"}, {"revoked", "red"}}
+}
+
 // stateQuery turns the series of a state set, one per state, into one number per
 // node: a timeline with a row per state is hard to read.
 func stateQuery(metric string, states []state) string {
+	return stateQueryBy("instance", metric, states)
+}
+
+func stateQueryBy(label, metric string, states []state) string {
 	terms := make([]string, len(states))
 	for i, s := range states {
-		terms[i] = fmt.Sprintf(`sum by (instance) (%s{$node,state=%q}) * %d`, metric, s.name, i+1)
+		terms[i] = fmt.Sprintf(`sum by (%s) (%s{$node,state=%q}) * %d`, label, metric, s.name, i+1)
 	}
 	return strings.Join(terms, " + ")
 }

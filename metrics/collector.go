@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,8 +58,14 @@ var (
 	every      = desc("credential_rotation_interval_seconds", "Configured time between rotations.")
 	valid      = desc("credential_valid", "Whether there is a verified credential to hand out.")
 	generation = desc("credential_generations", "Generations on record, by state.", "state")
+	handedOut  = desc("credential_active_generation", "Number of the generation that is handed out; 0 = there is none.")
+	slotState  = desc("credential_slot_state", "State of the newest generation whose number modulo 4 is the slot; 1 for the current state, 0 for every other.", "slot", "state")
 	pending    = desc("credential_deletes_pending", "Users that should be gone from the userdb and are not yet.")
 )
+
+// credentialSlots are the rows of a timeline in which generations that live at the same
+// time stand side by side: three do, one of which is about to go, unless somebody rotates.
+const credentialSlots = 4
 
 // Describe names nothing, so that the registry does not insist on series that
 // depend on the devices and the state of the node.
@@ -173,12 +180,20 @@ func (e emitter) credential(s service.Status) {
 	if !s.Credential.Published.IsZero() {
 		e.gauge(age, max(0, s.At.Sub(s.Credential.Published).Seconds()))
 	}
+	e.gauge(handedOut, float64(s.Credential.Active))
 	count := map[credential.State]int{}
+	var newest [credentialSlots]credential.GenerationStatus
 	for _, g := range s.Credential.Generations {
 		count[g.State]++
+		if slot := &newest[g.ID%credentialSlots]; g.ID >= slot.ID {
+			*slot = g
+		}
 	}
 	for _, state := range []credential.State{credential.Pending, credential.Verified, credential.Active, credential.Retiring, credential.Revoked} {
 		e.gauge(generation, float64(count[state]), string(state))
+		for i, g := range newest {
+			e.bool(slotState, g.State == state, strconv.Itoa(i), string(state))
+		}
 	}
 	e.gauge(pending, float64(s.Credential.DeletesPending))
 }

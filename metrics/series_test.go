@@ -105,6 +105,8 @@ func TestKnownInAdvance(t *testing.T) {
 		`turnwarden_credential_generations{state="pending"}`,
 		`turnwarden_credential_generations{state="retiring"}`,
 		`turnwarden_credential_generations{state="verified"}`,
+		`turnwarden_credential_active_generation`,
+		`turnwarden_credential_slot_state{slot="3",state="active"}`,
 		`turnwarden_allocations`,
 		`turnwarden_allocations_created_total`,
 		`turnwarden_allocation_duration_seconds_count`,
