@@ -26,7 +26,7 @@ const (
 	// Not a second: probes may come at every one.
 	resocket = 700 * time.Millisecond
 	relooks  = 12
-	sameLook = 3
+	fewLooks = 3
 )
 
 // Roll is what coturn's CLI says of its allocations.
@@ -100,26 +100,26 @@ func (c *Census) Take(ctx context.Context) (int, error) {
 }
 
 // takeSockets compares the number of relay sockets. Those of our probes come and go
-// meanwhile, and their lines come late on a busy machine: only what is amiss by as many
-// in several looks, in which no line came, is mended.
+// meanwhile, and on a busy machine, where one look takes a second, in the midst of it: so
+// each look tells by how many the log is amiss at least and at most, and what several of
+// them in a row leave over is mended.
 func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
-	amiss, same := 0, 0
+	low, high, looks := 0, 0, 0
 	for look := 0; look == 0 || look < relooks && ctx.Err() == nil; look++ {
 		before := c.log.known()
 		if n, err = c.sockets(c.pid()); err != nil {
 			return 0, err
 		}
-		switch after := c.log.known(); {
-		case n == before || n == after:
+		after := c.log.known()
+		least, most := n-max(before, after), n-min(before, after)
+		if least <= 0 && 0 <= most {
 			return n, nil
-		case before != after:
-		case n-after != amiss:
-			amiss, same = n-after, 1
-		default:
-			same++
 		}
-		if same == sameLook {
-			c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + amiss) })
+		if low, high = max(low, least), min(high, most); looks == 0 || low > high {
+			low, high, looks = least, most, 0
+		}
+		if looks++; low == high && looks >= fewLooks {
+			c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + low) })
 			c.mended(n)
 			return n, nil
 		}

@@ -98,6 +98,34 @@ func TestCensus(t *testing.T) {
 	}
 }
 
+// Relay sockets are counted while sessions come and go.
+func TestCensusAmidProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := service.NewChildLog(slog.New(slog.DiscardHandler))
+		opened(log, 1, 2, 777, 778) // two are forged
+		there := 2
+		sockets := func(int) (int, error) {
+			defer func() { // a line comes before the log is looked at again
+				if there++; there == 3 {
+					opened(log, 3)
+					return
+				}
+				log.Stdout([]byte("1: : session 000000000000000003: delete: realm=<r>, username=<u>"))
+				there = 2
+			}()
+			return there, nil
+		}
+		census := service.NewCensus(log, func() int { return 1 }, &roll{broken: errors.New("no CLI")}, sockets, logger(&out, slog.LevelInfo))
+		if _, err := census.Take(t.Context()); err != nil || log.Sessions().Open != there {
+			t.Errorf("%d open, want %d (%v)", log.Sessions().Open, there, err)
+		}
+		if strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("logged %q", &out)
+		}
+	})
+}
+
 // In a busy hour the list is asked for when something is wrong, and then twice.
 func TestCensusAsksLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
