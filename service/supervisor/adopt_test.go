@@ -116,8 +116,8 @@ func image(execs *supervisor.Thread) {
 	if name == "dead-image" {
 		// It ends after we have stopped to look, and is a zombie when the next image comes.
 		_ = syscall.Kill(child.PID(), syscall.SIGTERM)
-		for gone(child.PID()) != nil {
-			time.Sleep(time.Millisecond)
+		if err := unix.Waitid(unix.P_PID, child.PID(), nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			fail("wait", err)
 		}
 	}
 	text, err := json.Marshal(h)
