@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/pion/turn/v5"
+	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/realtest"
@@ -36,14 +37,17 @@ type everybody struct {
 	sent, received                    atomic.Int64 // packets through the relay, there and back
 	slowest                           atomic.Int64 // answer, in ns
 	left                              atomic.Int64 // when, in ns since the epoch
+
+	sockets map[netip.AddrPort]bool // of the calls and of their peer
 }
 
 // everybodyOf starts them all.
 func everybodyOf(t *testing.T, h *host, server string, calls int) *everybody {
 	t.Helper()
-	c := &everybody{t: t, h: h}
+	c := &everybody{t: t, h: h, sockets: map[netip.AddrPort]bool{}}
 	c.ctx, c.end = context.WithCancel(t.Context())
 	peer := realtest.Peer(t)
+	c.sockets[peer] = true
 	for range calls {
 		c.call(peer)
 	}
@@ -214,6 +218,7 @@ func (c *everybody) call(peer netip.AddrPort) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.sockets[conn.LocalAddr().(*net.UDPAddr).AddrPort()] = true
 	server := c.h.addr().String()
 	client, err := turn.NewClient(&turn.ClientConfig{STUNServerAddr: server, TURNServerAddr: server, Conn: conn, Username: s.UserID, Password: s.Password})
 	if err != nil {
@@ -255,6 +260,27 @@ func (c *everybody) call(peer netip.AddrPort) {
 			}
 		}
 	})
+}
+
+// dropped is how many packets the kernel has dropped on the way because who was to read
+// them, turnserver or we, did not get to it for some tenths of a second. Where that is so
+// the machine has no time for the calls, whatever turnwarden does.
+func (c *everybody) dropped() (n uint64) {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	all, err := fs.NetUDP()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, l := range all {
+		ip, _ := netip.AddrFromSlice(l.LocalAddr.To4())
+		if ip == c.h.addr().Addr() || c.sockets[netip.AddrPortFrom(ip, uint16(l.LocalPort))] {
+			n += *l.Drops
+		}
+	}
+	return n
 }
 
 // late says whether a packet that is still missing will not come any more.

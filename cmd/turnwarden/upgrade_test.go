@@ -109,8 +109,10 @@ func TestUpgrades(t *testing.T) {
 	c.leave()
 	end := c.counts()
 	t.Logf("%d upgrades, pid %d, turnserver %d: %v; slowest answer %v", times, pid, child, end.minus(control), time.Duration(c.slowest.Load()).Round(time.Millisecond))
-	if lost := end.sent - end.received; lost != 0 {
-		t.Errorf("%d of %d packets were lost", lost, end.sent)
+	if lost, dropped := end.sent-end.received, int64(c.dropped()); lost > dropped {
+		t.Errorf("%d of %d packets were lost, %d of them in full buffers", lost, end.sent, dropped)
+	} else if lost > 0 {
+		t.Logf("%d packets of %d did not fit into the buffers of a starved machine", lost, end.sent)
 	}
 
 	// The child is as much ours as it was: it dies with us.
