@@ -11,7 +11,7 @@ REVISION := $(or $(shell git rev-parse --verify --quiet HEAD 2>/dev/null),unknow
 BRANCH   := $(or $(shell git symbolic-ref --short --quiet HEAD 2>/dev/null),unknown)
 DATE     := $(or $(shell git log -1 --format=%cI 2>/dev/null),unknown)
 INFO     := github.com/prometheus/common/version
-BUILD     = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+BUILD     = CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 LDFLAGS  := -s -w -X $(INFO).Version=$(VERSION) -X $(INFO).Revision=$(REVISION) -X $(INFO).Branch=$(BRANCH) -X $(INFO).BuildDate=$(DATE)
 
 # Linters find different things in different versions, so this one is pinned. It
@@ -26,6 +26,17 @@ NFPM := bin/nfpm-$(NFPM_VERSION)
 ARCH     ?= $(shell go env GOARCH)
 BIN      ?= bin
 DIST     ?= dist
+
+# Pinned for the same reason. CYCLONEDX writes the bills of materials of a release.
+CYCLONEDX   := bin/cyclonedx-gomod-v1.7.0
+GO_LICENSES := bin/go-licenses-v1.6.0
+GOVULNCHECK := bin/govulncheck-v1.9.0
+
+# What may be linked into a binary that is under Apache-2.0 and asks nobody for anything.
+LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
+
+RELEASED := amd64 arm64
+tarball   = turnwarden-$(VERSION).linux-$(1)
 FUZZTIME ?= 30s
 BENCH    ?= .
 SOAK     ?= 1h
@@ -50,6 +61,30 @@ $(NFPM):
 	GOBIN=$(CURDIR)/bin go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
 	@mv bin/nfpm $@
 
+.PHONY: release tarball sbom reproduce licenses vulnerabilities
+release: $(CYCLONEDX) ## write tarballs for linux/amd64 and arm64, their SBOMs and checksums into dist/; the same commit gives the same bytes
+	$(foreach arch,$(RELEASED),$(MAKE) --no-print-directory tarball sbom ARCH=$(arch);)
+	cd $(DIST) && sha256sum $(foreach arch,$(RELEASED),$(foreach kind,tar.gz cdx.json,$(call tarball,$(arch)).$(kind))) > sha256sums.txt
+	@cat $(DIST)/sha256sums.txt
+
+tarball:
+	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o $(BIN)/turnwarden-$(ARCH) ./cmd/turnwarden
+	deploy/release.sh $(BIN)/turnwarden-$(ARCH) $(call tarball,$(ARCH)) '$(DATE)' $(DIST)
+
+# Without the time and the hashes of the tool that made it, which differ where all else is the same.
+sbom:
+	$(CYCLONEDX) bin -json -std -noserial -version '$(VERSION)' $(BIN)/turnwarden-$(ARCH) | \
+	sed -e 's/"timestamp": ".*"/"timestamp": "$(DATE)"/' -e '/"tools": \[/,/"component": {/{/"hashes": \[/,/\],/d}' > $(DIST)/$(call tarball,$(ARCH)).cdx.json
+
+reproduce: $(CYCLONEDX) ## build the release twice from nothing, in two directories, and compare every byte (some minutes)
+	TURNWARDEN_REPRODUCE=1 go test -count=1 -run '^TestReleaseIsReproducible$$' -v -timeout 30m ./cmd/turnwarden
+
+licenses: $(GO_LICENSES) ## check that all that is linked in has a licence that this project can pass on
+	$(GO_LICENSES) check ./cmd/turnwarden --allowed_licenses=$(LICENSES)
+
+vulnerabilities: $(GOVULNCHECK) ## ask vuln.go.dev for known vulnerabilities in what is linked in (needs the network)
+	$(GOVULNCHECK) ./...
+
 deps: ## install what the tests run against (only what is missing)
 	@deploy/deps.sh
 
@@ -68,6 +103,26 @@ $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION) into bin/ (once; some minutes)"
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv bin/golangci-lint $@
+
+$(GO_LICENSES):
+	@echo "building $@ (once; about a minute)"
+	GOBIN=$(CURDIR)/bin go install github.com/google/go-licenses@v1.6.0
+	@mv bin/go-licenses $@
+
+$(GOVULNCHECK):
+	@echo "building $@ (once; about a minute)"
+	GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@v1.9.0
+	@mv bin/govulncheck $@
+
+# In a module of its own: go install asks whether the newest version is deprecated, which
+# not every proxy can answer.
+$(CYCLONEDX):
+	@echo "building $@ (once; about a minute)"
+	@mkdir -p bin
+	module=$$(mktemp -d); trap 'rm -r "$$module"' EXIT; cd "$$module"; go mod init sbom 2>/dev/null; \
+	printf 'package main\nimport _ "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod"\n' > sbom.go; \
+	go mod edit -require=github.com/CycloneDX/cyclonedx-gomod@v1.7.0; \
+	GOFLAGS=-mod=mod go build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 bench: deps ## run the benchmarks; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
@@ -105,5 +160,9 @@ generate: ## rewrite the generated files (docs, dashboards)
 screenshots: deps ## take the pictures of docs/ again
 	go test -count=1 -run 'PageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
 
+.PHONY: test-readme
+test-readme: ## run the commands of README.md in a Debian with nothing but Go and git (root, debootstrap, a network); FULL=1 runs make test there, too
+	deploy/test-readme.sh
+
 help: ## list the targets
-	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
