@@ -27,6 +27,11 @@ chromium             chromium
 systemd              systemd-analyze /usr/lib/systemd/system/sysinit.target
 gcc                  gcc
 libc6-dev            /usr/include/stdlib.h
+jq                   jq
+netcat-openbsd       nc
+nftables             nft
+openssl              openssl
+procps               top pkill
 '
 
 packages=() missing=()
