@@ -2,8 +2,8 @@
 # test-readme.sh runs the commands of README.md, read from it as they stand, in a Debian
 # that has nothing but Go and git: a tree made by debootstrap, with mounts, processes and
 # a host name of its own. For what it is short of a machine:
-#   - Go is this machine's, copied; modules come from this machine's cache, as a proxy,
-#     and apt asks whom this machine's apt asks;
+#   - Go is this machine's, copied, with what it has compiled and downloaded before; apt
+#     has debootstrap's source;
 #   - `make test` takes a quarter of an hour and is left out without FULL=1;
 #   - `make demo` gets the Ctrl-C that its reader would press; `turnwarden run` runs in
 #     the background, and without the ZooKeeper servers that its file names;
@@ -42,7 +42,7 @@ grep -q 'make demo' "$TREE/root/try" && grep -q 'turnwarden run' "$TREE/root/fiv
 cat >"$TREE/root/inside" <<'END'
 set -euo pipefail
 export PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive
-export GOPROXY=file:///mnt/download GONOSUMDB='*' GOFLAGS=-modcacherw GOTOOLCHAIN=local # go.sum says what the modules are
+export GOPROXY=file:///mnt/download GONOSUMDB='*' GOFLAGS=-modcacherw GOTOOLCHAIN=local GOCACHE=/mnt/compiled # go.sum says what the modules are
 cd /root/turnwarden
 say() { printf '\n$ %s\n' "$*"; }
 none_left() { ! grep -ls '^turnserver$' /proc/[0-9]*/comm || { echo 'a turnserver is left'; return 1; }; }
@@ -52,7 +52,8 @@ while read -r command; do
 	'') ;;
 	'make demo')
 		say "$command, until it says Ctrl-C"
-		setsid $command </dev/null >/root/demo.log 2>&1 &
+		# What a script starts in the background ignores Ctrl-C, unless it is told not to.
+		env --default-signal=INT setsid $command </dev/null >/root/demo.log 2>&1 &
 		demo=$!
 		until grep -q 'running until Ctrl-C' /root/demo.log; do
 			kill -0 $demo 2>/dev/null || { cat /root/demo.log; exit 1; }
@@ -66,7 +67,7 @@ while read -r command; do
 	'make test')
 		if [[ ${FULL:-} ]]; then say "$command"; $command; else say "$command: left out, FULL=1 runs it"; fi
 		;;
-	*) say "$command"; bash -c "$command" ;;
+	*) say "$command"; bash -c "$command" </dev/null ;;
 	esac
 done </root/try
 
@@ -92,7 +93,8 @@ while read -r command; do
 	'turnwarden doctor '*) # warnings and errors are what it is for
 		code=0; bash -c "$command" || code=$?
 		((code == 0 || code == 3 || code == 4)) || exit 1 ;;
-	*) bash -c "$command" ;;
+	'systemctl '*) bash -c "$command" </dev/null 2>&1 | tee /root/systemctl.log || grep -q 'not been booted' /root/systemctl.log ;;
+	*) bash -c "$command" </dev/null ;;
 	esac
 done </root/five
 turnwarden status
@@ -106,15 +108,16 @@ echo 'README.md: every command did what it says'
 END
 
 export TREE FULL="${FULL:-}"
-GOMODCACHE=$(go env GOMODCACHE)
-export GOMODCACHE
+GOMODCACHE=$(go env GOMODCACHE) GOCACHE=$(go env GOCACHE)
+export GOMODCACHE GOCACHE
 unshare --mount --pid --uts --ipc --fork --kill-child bash -euo pipefail <<'END'
 hostname turn-1
 mount -t proc proc "$TREE/proc"
 mount --rbind /dev "$TREE/dev"
 mount -t sysfs sysfs "$TREE/sys"
 mount -t tmpfs tmpfs "$TREE/run"
-mkdir -p "$TREE/mnt/download"
+mkdir -p "$TREE/mnt/download" "$TREE/mnt/compiled"
+mount --bind "$GOCACHE" "$TREE/mnt/compiled"
 mount --bind -o ro "$GOMODCACHE/cache/download" "$TREE/mnt/download"
 exec chroot "$TREE" env -i FULL="$FULL" TERM=dumb bash /root/inside </dev/null
 END
