@@ -63,11 +63,16 @@ func showServers(f flags, stdout io.Writer, s *signals) (err error) {
 		}
 	}
 	tick.Reset(time.Second)
+	between := "" // one table and the next
+	if f.follow && f.output == "text" {
+		between = "\n"
+		if newPrinter(stdout).terminal {
+			between = "\x1b[H\x1b[2J"
+		}
+	}
 	for {
 		status := transport.NewFleetStatus(w.Snapshot(), w.Session(), time.Now())
-		if f.follow && f.output == "text" {
-			fmt.Fprint(stdout, "\x1b[H\x1b[2J")
-		}
+		fmt.Fprint(stdout, between)
 		if err := printServers(stdout, status, f.output); err != nil || !f.follow {
 			return err
 		}
