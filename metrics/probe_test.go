@@ -127,3 +127,18 @@ func TestProbeHandlerIsBounded(t *testing.T) {
 	}
 	_ = mute.Close() // the eight hear of it, and end
 }
+
+// FuzzProbe: no target leads anywhere that is not named beforehand, here nowhere, and no
+// timeout is waited for.
+func FuzzProbe(f *testing.F) {
+	f.Add("turn:127.0.0.1:3478?transport=udp", "10")
+	f.Add("turns:[::1%eth0]:5349?transport=\x00", "NaN")
+	f.Add("localhost", "-1e400")
+	h := metrics.ProbeHandler(nil)
+	f.Fuzz(func(t *testing.T, target, timeout string) {
+		code, body := asked(t, h, target, timeout)
+		if code != http.StatusBadRequest && code != http.StatusForbidden || !strings.HasPrefix(body, "target: ") {
+			t.Errorf("%q: %d %s", target, code, body)
+		}
+	})
+}
