@@ -45,8 +45,9 @@ FLOOD    ?= 30s
 UPGRADES ?= 100
 FAULTS   ?= 10
 LOADED   ?= 1h
+SCALE    ?= 100,1000,5000
 
-.PHONY: build deb rpm deps demo test lint bench faults simulate soak upgrades fuzz generate screenshots help
+.PHONY: build deb rpm deps demo test lint bench faults simulate scale soak upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	$(BUILD) -o $(BIN)/turnwarden ./cmd/turnwarden
@@ -134,6 +135,9 @@ faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LO
 
 simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart
 	TURNWARDEN_SIMULATE=1 go test -run '^TestSimulateAll$$' -v -timeout 1h ./service/fleet
+
+scale: deps ## what SCALE=100,1000,5000 nodes cost a ZooKeeper and a gateway: docs/scale.md
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SCALE=$(SCALE) go test -count=1 -run '^TestScale$$' -v -timeout 1h ./cmd/turnwarden
 
 soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a ZooKeeper soak of SOAK=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden

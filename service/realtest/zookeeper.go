@@ -109,6 +109,9 @@ func newZooKeeper(t testing.TB, ip string, port int, main string, lines ...strin
 // Addr is the address that clients connect to.
 func (z *ZooKeeper) Addr() string { return net.JoinHostPort(z.ip, fmt.Sprint(z.port)) }
 
+// PID is that of the process.
+func (z *ZooKeeper) PID() int { return z.cmd.Process.Pid }
+
 // Start starts the process; WaitReady waits until it serves.
 func (z *ZooKeeper) Start() {
 	z.t.Helper()
