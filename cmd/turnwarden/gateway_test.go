@@ -52,7 +52,7 @@ func (g *gatewayProcess) serve(t testing.TB, set map[string]string) {
 	}
 	g.write(t, g.yml, yamlOf(values, set))
 	g.startAs(t, "gateway")
-	realtest.Eventually(t, 20*time.Second, func() error {
+	realtest.Eventually(t, time.Minute, func() error {
 		_, _, err := g.get("/-/healthy")
 		return err
 	})

@@ -124,35 +124,39 @@ func (z *ZooKeeper) Start() {
 // WaitReady waits until the server serves, in an ensemble until it has a quorum.
 func (z *ZooKeeper) WaitReady() {
 	z.t.Helper()
-	Eventually(z.t, 30*time.Second, func() error {
+	// The port opens 0.3 s before the server serves, and a question asked meanwhile is
+	// never answered: ask again soon, and on a busy machine ever more patiently.
+	began := time.Now()
+	Eventually(z.t, 2*time.Minute, func() error {
 		select {
 		case <-z.exited:
 			z.t.Fatalf("ZooKeeper ended at its start:\n%s", z.logTail())
 		default:
 		}
-		if z.Mode() == "" {
+		if z.field("srvr", "Mode: ", max(150*time.Millisecond, time.Since(began)/10)) == "" {
 			return fmt.Errorf("ZooKeeper at %s does not serve", z.Addr())
 		}
 		return nil
 	})
 }
 
+// asking is how long a server that serves may take to answer.
+const asking = 5 * time.Second
+
 // Mode is standalone, leader or follower; empty while the server does not serve.
-func (z *ZooKeeper) Mode() string { return z.field("srvr", "Mode: ") }
+func (z *ZooKeeper) Mode() string { return z.field("srvr", "Mode: ", asking) }
 
 // Watches is the number of watches that clients have armed at this server.
-func (z *ZooKeeper) Watches() string { return z.field("mntr", "zk_watch_count\t") }
+func (z *ZooKeeper) Watches() string { return z.field("mntr", "zk_watch_count\t", asking) }
 
 // field is the value behind a prefix in the answer to a four-letter word.
-func (z *ZooKeeper) field(word, prefix string) string {
-	// The port opens 0.3 s before the server serves, and a question asked
-	// meanwhile is never answered: ask again soon rather than wait.
-	c, err := net.DialTimeout("tcp", z.Addr(), 150*time.Millisecond)
+func (z *ZooKeeper) field(word, prefix string, patience time.Duration) string {
+	c, err := net.DialTimeout("tcp", z.Addr(), patience)
 	if err != nil {
 		return ""
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(150 * time.Millisecond))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write([]byte(word)); err != nil {
 		return ""
 	}
