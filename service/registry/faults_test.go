@@ -89,7 +89,7 @@ func TestShortPause(t *testing.T) {
 
 func TestRestartOfZooKeeper(t *testing.T) {
 	t.Parallel()
-	z, _, o := registered(t, 10*time.Second, interval)
+	z, _, o := registered(t, 30*time.Second, interval)
 	end := o.follow()
 	_, before, err := o.record()
 	if err != nil {

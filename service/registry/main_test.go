@@ -23,6 +23,7 @@ import (
 
 const (
 	timeout  = 2 * time.Second // the session timeout of most tests; ticks are 500 ms
+	patient  = 6 * time.Second // one that the busiest machine keeps while a host is killed and started
 	interval = 200 * time.Millisecond
 	soon     = 10 * time.Second // more than any bound that is tested: the busiest machine must get there
 	hostEnv  = "TURNWARDEN_TEST_HOST"

@@ -90,7 +90,7 @@ func testUnresolvable(t *testing.T, z *realtest.ZooKeeper) {
 }
 
 func testRestart(t *testing.T, z *realtest.ZooKeeper) {
-	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: timeout, StateFile: filepath.Join(t.TempDir(), "sessions")}
+	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: patient, StateFile: filepath.Join(t.TempDir(), "sessions")}
 	kill := startProcess(t, z, c)
 	o := look(t, z, c.Path+"/turn-1")
 	end := o.follow()
@@ -98,7 +98,7 @@ func testRestart(t *testing.T, z *realtest.ZooKeeper) {
 	// Another address: only the state file tells that the leftover is ours.
 	startHost(t, c.config(), "10.0.0.1:2")
 	o.eventually("10.0.0.1:2")
-	<-time.After(timeout + timeout/2) // The first session expires meanwhile.
+	<-time.After(patient + patient/2) // The first session expires meanwhile.
 	o.written(1)
 	if s := end(); s.absent > 0 || len(s.owners) != 2 {
 		t.Errorf("absent %d times, owners %x, want never absent and two owners", s.absent, s.owners)
@@ -106,13 +106,13 @@ func testRestart(t *testing.T, z *realtest.ZooKeeper) {
 }
 
 func testRestartWithoutState(t *testing.T, z *realtest.ZooKeeper) {
-	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: timeout}
+	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: patient}
 	kill := startProcess(t, z, c)
 	o := look(t, z, c.Path+"/turn-1")
 	end := o.follow()
 	kill()
 	startHost(t, c.config(), "10.0.0.1:1")
-	<-time.After(timeout + timeout/2)
+	<-time.After(patient + patient/2)
 	o.written(1)
 	if s := end(); s.absent > 0 || len(s.owners) != 2 {
 		t.Errorf("absent %d times, owners %x, want never absent and two owners", s.absent, s.owners)
