@@ -90,6 +90,10 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},
 		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		node.CredentialChanged, part("credential"), counts.Credential)
+	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
+	if err != nil {
+		return refuse(err)
+	}
 	cli := coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort)
 	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
@@ -165,6 +169,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	addRun("probe", parts.Prober.Run)
 	addRun("supervisor", parts.Supervisor.Run)
 	addRun("log", parts.Log.Run)
+	addRun("userdb", keeper.Run)
 	addRun("sockets", parts.Sockets.Run)
 	addRun("traffic", parts.Meter.Run)
 	addRun("reload", reload.run)

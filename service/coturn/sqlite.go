@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -92,10 +93,7 @@ func (db UserDB) row(username string) string {
 func (db UserDB) sql(ctx context.Context, statements string) ([]string, error) {
 	limited, cancel := context.WithTimeout(ctx, programLimit)
 	defer cancel()
-	// mode=rw: a file that is gone must not come back as an empty one. The
-	// init file replaces the ~/.sqliterc of whoever we run as.
-	file := url.URL{Scheme: "file", Path: db.Path, RawQuery: "mode=rw"}
-	cmd := db.command(limited, "sqlite3", "-init", "/dev/null", "-batch", "-bail", "-noheader", file.String())
+	cmd := db.sqlite3(limited)
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(".timeout %d\n%s\n", busyTimeout.Milliseconds(), statements))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -123,4 +121,11 @@ func CheckUser(username, password string) error {
 		return err
 	}
 	return checkLogin("password", password)
+}
+
+// sqlite3 is the program with the database open. mode=rw: a file that is gone must not
+// come back as an empty one. The init file replaces the ~/.sqliterc of whoever we run as.
+func (db UserDB) sqlite3(ctx context.Context) *exec.Cmd {
+	file := url.URL{Scheme: "file", Path: db.Path, RawQuery: "mode=rw"}
+	return db.command(ctx, "sqlite3", "-init", "/dev/null", "-batch", "-bail", "-noheader", file.String())
 }
