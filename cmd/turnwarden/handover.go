@@ -38,6 +38,7 @@ type handover struct {
 	Kept    map[string]string `json:"kept"`  // what the two must agree on
 	Files   map[string]int    `json:"files"` // descriptors, by what they are
 	CLI     childCLI          `json:"cli"`
+	Keeper  int               `json:"keeper"` // pid of the program that kept the userdb open
 	Output  []begunLine       `json:"output"` // of the child: stdout and stderr
 	By      string            `json:"by"`     // whoever asked for it
 	Shut    time.Time         `json:"shut"`   // since when clients wait
@@ -214,6 +215,8 @@ func (s *site) resume(h *heritage) {
 	if l, ok := s.admin.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(true) // as for one that this image has opened
 	}
+	// The exec has closed its input, with which it ends; it is our child still.
+	go func() { _, _ = unix.Wait4(h.Keeper, nil, 0, nil) }()
 }
 
 // adopter goes on with the child.

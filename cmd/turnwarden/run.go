@@ -136,7 +136,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), serveWeb(f, part("web")))
 	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
 	upgrade := &upgrader{
-		at: at, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		at: at, keeper: keeper, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
 	}
 	if s.subscribe != nil {

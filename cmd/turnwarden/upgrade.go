@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport"
 )
@@ -35,6 +36,7 @@ const (
 // upgrader has this process become the program that is installed now.
 type upgrader struct {
 	at      *site
+	keeper  *coturn.Keeper
 	node    *service.Node
 	signals *signals
 	thread  *supervisor.Thread
@@ -255,7 +257,7 @@ func (u *upgrader) selfCheck(ctx context.Context, program string) (string, error
 // handover is what there is to hand over. Until stay is called nothing is taken from the
 // child that is not in it.
 func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay func()) {
-	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.at.kept}
+	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.at.kept, Keeper: u.keeper.PID()}
 	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web.(syscall.Conn), fileAPI: u.at.api.conns}
 	if u.at.admin != nil {
 		files[fileAdmin] = u.at.admin.(syscall.Conn)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,6 +99,12 @@ func TestUpgradesInARow(t *testing.T) {
 		}
 		return nil
 	})
+	realtest.Eventually(t, 20*time.Second, func() error {
+		if got := childrenOf(t, h.cmd.Process.Pid); !slices.Equal(got, []string{"S sqlite3", "S turnserver"}) {
+			return fmt.Errorf("children: %q", got)
+		}
+		return nil
+	})
 	hangUp(t, calls)
 	realtest.Eventually(t, 20*time.Second, func() error {
 		if got := h.metric(t, "turnwarden_allocations"); got != "0" {
@@ -113,6 +120,22 @@ func TestUpgradesInARow(t *testing.T) {
 	if _, err := os.Stat(h.socket()); !os.IsNotExist(err) {
 		t.Errorf("the admin socket is left behind: %v", err)
 	}
+}
+
+// childrenOf are the processes that pid is to bury: state and name.
+func childrenOf(t *testing.T, pid int) (children []string) {
+	t.Helper()
+	all, err := procfs.AllProcs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		if s, err := p.Stat(); err == nil && s.PPID == pid {
+			children = append(children, s.State+" "+s.Comm)
+		}
+	}
+	slices.Sort(children)
+	return children
 }
 
 func handles(t *testing.T, pid int) int {
