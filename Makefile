@@ -39,7 +39,8 @@ RELEASED := amd64 arm64
 tarball   = turnwarden-$(VERSION).linux-$(1)
 FUZZTIME ?= 30s
 BENCH    ?= .
-SOAK     ?= 1h
+SOAK     ?= 30m
+WRITES   ?= 1h
 KILLS    ?= 200
 FLOOD    ?= 30s
 UPGRADES ?= 100
@@ -47,7 +48,7 @@ FAULTS   ?= 10
 LOADED   ?= 1h
 SCALE    ?= 100,1000,5000
 
-.PHONY: build deb rpm deps demo test lint bench faults simulate scale soak upgrades fuzz generate screenshots help
+.PHONY: build deb rpm deps demo test test-packages lint bench faults simulate scale soak proofs upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	$(BUILD) -o $(BIN)/turnwarden ./cmd/turnwarden
@@ -95,7 +96,11 @@ demo: build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by
 
 test: deps $(NFPM) ## run all tests with the race detector, on the real parts
 	go vet ./...
-	CGO_ENABLED=1 TURNWARDEN_REQUIRE_REAL=1 go test -race -timeout 20m ./...
+	CGO_ENABLED=1 TURNWARDEN_REQUIRE_REAL=1 go test -race -timeout 45m ./...
+
+test-packages: deps $(NFPM) ## install the packages in a Debian of its own with systemd, and run under pm2 (minutes)
+	@deploy/deps.sh packages
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_PACKAGES=1 go test -count=1 -run '^(TestInstalledPackage|TestRPM|TestPM2)$$' -v -timeout 1h ./cmd/turnwarden
 
 lint: $(GOLANGCI) ## check the house style (.golangci.yml)
 	$(GOLANGCI) run
@@ -139,10 +144,14 @@ simulate: ## compare the rules that pick a server; rewrites docs/selection.md an
 scale: deps ## what SCALE=100,1000,5000 nodes cost a ZooKeeper and a gateway: docs/scale.md
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SCALE=$(SCALE) go test -count=1 -run '^TestScale$$' -v -timeout 1h ./cmd/turnwarden
 
-soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a ZooKeeper soak of SOAK=1h
+soak: deps ## everything at once for SOAK=30m, a fault every few seconds; SOAK_REPORT=docs/soak.md writes what was seen, SOAK_SEED=n repeats a run
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) TURNWARDEN_SOAK_SEED=$(SOAK_SEED) TURNWARDEN_SOAK_REPORT=$(abspath $(SOAK_REPORT)) \
+		go test -count=1 -run '^TestSoak$$' -v -timeout 24h ./cmd/turnwarden
+
+proofs: deps ## one by one: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a record written for WRITES=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(WRITES) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
 
 upgrades: deps ## upgrade a busy node in place UPGRADES=100 times, to and fro between two versions
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(INFO).Version=1.0.0' -o bin/turnwarden-old ./cmd/turnwarden

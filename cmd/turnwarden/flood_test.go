@@ -24,7 +24,7 @@ import (
 // TestFlood is what strangers and one caller gone wild can do to a node: thousands of
 // connections that are held open, some silent, some half a request, some after a refusal,
 // and a token at ten times its rate. TURNWARDEN_FLOOD=30s is the whole of it, with 10,000
-// connections; make soak sets that.
+// connections; make proofs sets that.
 func TestFlood(t *testing.T) {
 	lasts, held := 5*time.Second, 5000
 	if s := os.Getenv("TURNWARDEN_FLOOD"); s != "" {
