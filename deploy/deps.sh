@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what turnwarden's tests run against (`deps.sh demo`: what the demo does):
+# Installs what turnwarden's tests run against (`deps.sh demo`: what the demo does,
+# `deps.sh packages`: what the tests of the installed packages need besides):
 # coturn, ZooKeeper, Prometheus, Chromium and small tools. Says what is missing, installs only that, and leaves
 # no service running. With everything in place it needs no root and changes nothing.
 set -euo pipefail
@@ -32,6 +33,13 @@ netcat-openbsd       nc
 nftables             nft
 openssl              openssl
 procps               top pkill
+'
+[[ ${1:-} != packages ]] || needs+='
+debootstrap          debootstrap
+systemd-container    systemd-nspawn
+rpm                  rpm rpm2cpio
+cpio                 cpio
+npm                  npm node
 '
 
 packages=() missing=()

@@ -150,3 +150,31 @@ func testUnits(t *testing.T, root string) {
 		t.Errorf("TimeoutStopSec is %d min, and an orderly stop may take %v", minutes, needed)
 	}
 }
+
+// TestRPM looks into the package for the coturn of Fedora and EPEL, which has other paths
+// and another user. It is not installed: there is no such system here.
+func TestRPM(t *testing.T) {
+	if os.Getenv("TURNWARDEN_PACKAGES") == "" {
+		t.Skip("it needs rpm: make test-packages")
+	}
+	realtest.Require(t, "rpm", "rpm2cpio", "cpio")
+	rpm := makePackages(t, "rpm", "VERSION=1.2.3")[0]
+	if said := output(t, "rpm", "-qp", "--queryformat=%{name} %{version}\n", rpm); !strings.Contains(said, "turnwarden 1.2.3\n") {
+		t.Errorf("it is %s", said)
+	}
+	if conf := strings.Fields(output(t, "rpm", "-qp", "--configfiles", rpm)); !slices.Equal(conf, []string{"/etc/turnwarden/gateway.yml", "/etc/turnwarden/turnwarden.yml"}) {
+		t.Errorf("configuration files: %q", conf)
+	}
+	root := t.TempDir()
+	output(t, "sh", "-c", `cd "$1" && rpm2cpio "$2" | cpio --quiet --no-absolute-filenames -id`, "sh", root, rpm)
+	for path, want := range map[string]string{
+		"etc/turnwarden/turnwarden.yml":                                  "\n  config_file: /etc/coturn/turnserver.conf\n",
+		"usr/lib/systemd/system/turnwarden.service.d/coturn-of-rpm.conf": "\nUser=coturn\n",
+	} {
+		content, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil || !strings.Contains(string(content), want) {
+			t.Errorf("%s has no line %q (%v)", path, strings.TrimSpace(want), err)
+		}
+	}
+	testUnits(t, root)
+}
