@@ -20,20 +20,7 @@ func TestStatusPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := "http://" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)) + "/"
-	tab := realtest.StartChromium(t).Open(t, realtest.Viewer{Width: 1280, Height: 900}, url)
-	reads := func(selector string, limit time.Duration, all ...string) {
-		t.Helper()
-		realtest.Eventually(t, limit, func() error {
-			text := strings.ReplaceAll(tab.Text(selector), "\u00a0", " ")
-			for _, want := range all {
-				if !strings.Contains(text, want) {
-					return fmt.Errorf("no %q in\n%s", want, text)
-				}
-			}
-			return nil
-		})
-	}
+	url, tab, reads := watchPage(t, h)
 	reads(".headline", 20*time.Second, "Listed, ", "bit/s free, 0 allocations")
 	reads("#server", 20*time.Second, "running", fmt.Sprint(h.child(t)), "It has not ended")
 	reads("#probe", 20*time.Second, "serving", "grants an Allocate with the credential", "ms")
@@ -76,5 +63,57 @@ func TestStatusPage(t *testing.T) {
 	}
 	if loads != 1 {
 		t.Errorf("the page was loaded %d times", loads)
+	}
+}
+
+// watchPage opens the status page, and returns what waits until a part of it says all
+// of this.
+func watchPage(t *testing.T, h *host) (url string, tab *realtest.Tab, reads func(selector string, limit time.Duration, all ...string)) {
+	t.Helper()
+	url = "http://" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)) + "/"
+	tab = realtest.StartChromium(t).Open(t, realtest.Viewer{Width: 1280, Height: 900}, url)
+	return url, tab, func(selector string, limit time.Duration, all ...string) {
+		t.Helper()
+		realtest.Eventually(t, limit, func() error {
+			text := strings.ReplaceAll(tab.Text(selector), "\u00a0", " ")
+			for _, want := range all {
+				if !strings.Contains(text, want) {
+					return fmt.Errorf("no %q in\n%s", want, text)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// TestStatusPageOfGateway is the same for somebody who looks at a real gateway.
+func TestStatusPageOfGateway(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	g := startGateway(t, []string{z.Addr()}, nil)
+	_, _, reads := watchPage(t, &g.host)
+	const soon = time.Minute
+	reads("#verdict", soon, "No server to hand out", "no node is registered")
+	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{"node": "turn-1", "registry.region": "eu"}})
+	h.serve(t)
+	reads(".headline", soon, "1 of 1 server usable, ", "bit/s free")
+	reads("#nodes", soon, "turn-1", "up", " of 1 Gbit/s", "eu", "ago")
+	s := g.answers(t)
+	reads("#answers", soon, "Credentials fetched from a node\n1")
+	if out, code := h.ask(t, "maintenance", "on"); code != exitOK {
+		t.Fatal(out)
+	}
+	reads("#verdict", soon, "No server to hand out", "1 server not used: 1 maintenance")
+	reads("#nodes", soon, "its operator wants no new clients there")
+	z.Pause()
+	reads("#zookeeper", soon, "Age of this view")
+	reads("#troubles", soon, "fleet", "ZooKeeper")
+	z.Cont()
+	if out, code := h.ask(t, "maintenance", "off"); code != exitOK {
+		t.Fatal(out)
+	}
+	reads(".headline", soon, "1 of 1 server usable, ")
+	if _, body, err := g.get("/"); err != nil || strings.Contains(body, s.Password) || strings.Contains(body, s.UserID) {
+		t.Errorf("a secret on the page, or %v", err)
 	}
 }
