@@ -306,7 +306,7 @@ func (w *scene) broken(program, then string) (path, flag string) {
 // seen waits until Prometheus scrapes each node and gateway, and the rules have recorded what it saw.
 func (w *scene) seen() {
 	w.t.Helper()
-	realtest.Eventually(w.t, 3*time.Minute, func() error {
+	realtest.Eventually(w.t, 4*time.Minute, func() error {
 		if n := len(w.p.Query(w.t, `up{job=~"turnwarden.*"} == 1`)); n != len(w.hosts)+len(w.gates) {
 			return fmt.Errorf("%d of %d nodes and %d gateways are scraped", n, len(w.hosts), len(w.gates))
 		}
