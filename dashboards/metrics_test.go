@@ -132,6 +132,8 @@ func shownNowhere() map[string]string {
 		"turnwarden_probe_duration_seconds_sum":         "its buckets are shown",
 		"turnwarden_probe_rtt_seconds_count":            "its buckets are shown",
 		"turnwarden_probe_rtt_seconds_sum":              "its buckets are shown",
+
+		"turnwarden_config_last_reload_success_timestamp_seconds": "for whoever is told that the last one failed",
 	}
 }
 

@@ -32,6 +32,7 @@ type Metrics struct {
 	Cancelled  kitmetrics.Counter
 	Gateway    service.GatewayMetrics
 	FileUsable kitmetrics.Gauge
+	Reload     Reload
 
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -53,6 +54,7 @@ func New() *Metrics {
 	m.Credential.TransitionFailures = m.counter("credential_transition_failures_total", "Transitions of generations that failed, by the state they lead to.", "to")
 	m.Cancelled = m.counter("revoked_allocations_total", "Allocations that were ended because their credential was revoked.")
 	m.Registry = m.directory()
+	m.Reload = m.reload()
 	return m
 }
 

@@ -28,7 +28,7 @@ const (
 // blackbox_exporter's names where it has them. It asks as a stranger: a credential
 // of ours is nobody else's business. Whom it may ask is named beforehand, or anybody
 // could have it send packets to anybody.
-func ProbeHandler(allowed []probe.Allow) http.Handler {
+func ProbeHandler(allowed func() []probe.Allow) http.Handler {
 	slots := make(chan struct{}, maxProbes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uri, err := probe.ParseURI(r.URL.Query().Get("target"))
@@ -36,7 +36,7 @@ func ProbeHandler(allowed []probe.Allow) http.Handler {
 			http.Error(w, "target: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		if !slices.ContainsFunc(allowed, func(a probe.Allow) bool { return a.Covers(uri) }) {
+		if !slices.ContainsFunc(allowed(), func(a probe.Allow) bool { return a.Covers(uri) }) {
 			http.Error(w, fmt.Sprintf("target: %s is not in probe.allow_targets of this node's configuration", uri.Host), http.StatusForbidden)
 			return
 		}

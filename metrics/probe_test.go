@@ -26,8 +26,9 @@ func asked(t *testing.T, h http.Handler, target, timeout string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func allow(t *testing.T, entries ...string) (all []probe.Allow) {
+func allow(t *testing.T, entries ...string) func() []probe.Allow {
 	t.Helper()
+	var all []probe.Allow
 	for _, e := range entries {
 		a, err := probe.ParseAllow(e)
 		if err != nil {
@@ -35,7 +36,7 @@ func allow(t *testing.T, entries ...string) (all []probe.Allow) {
 		}
 		all = append(all, a)
 	}
-	return all
+	return func() []probe.Allow { return all }
 }
 
 func TestProbeHandler(t *testing.T) {

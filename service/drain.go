@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,7 +65,7 @@ type Lock interface {
 // Drainer empties the node, one drain at a time. What is asked of it goes on when
 // whoever has asked is gone.
 type Drainer struct {
-	cfg      DrainConfig
+	cfg      atomic.Pointer[DrainConfig]
 	node     *Node
 	lock     Lock // nil = the node has no fleet
 	logger   *slog.Logger
@@ -79,8 +80,15 @@ type Drainer struct {
 
 // NewDrainer returns a drainer that begins with Run.
 func NewDrainer(cfg DrainConfig, node *Node, lock Lock, logger *slog.Logger) *Drainer {
-	return &Drainer{cfg: cfg, node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), pause: make(chan chan struct{}), ended: make(chan struct{})}
+	dr := &Drainer{node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), pause: make(chan chan struct{}), ended: make(chan struct{})}
+	dr.cfg.Store(&cfg)
+	return dr
 }
+
+// Configure changes how the node is drained, also by the drain under way.
+func (dr *Drainer) Configure(c DrainConfig) { dr.cfg.Store(&c) }
+
+func (dr *Drainer) config() *DrainConfig { return dr.cfg.Load() }
 
 // Run drains when it is asked to. It returns when a drain was the last thing that
 // turnwarden had to do, and when ctx ends: by then the node is empty, or its time is up.
@@ -95,10 +103,10 @@ func (dr *Drainer) Run(ctx context.Context) error {
 		case resumed := <-dr.pause:
 			pauseUntil(ctx, resumed)
 		case <-ctx.Done():
-			if dr.cfg.Limit == 0 {
+			if dr.config().Limit == 0 {
 				return nil
 			}
-			d, _, err := dr.begin(DrainRequest{Limit: dr.cfg.Limit, Then: ThenStop, NoLock: true}, "a signal")
+			d, _, err := dr.begin(DrainRequest{Limit: dr.config().Limit, Then: ThenStop, NoLock: true}, "a signal")
 			if err == nil {
 				dr.drain(ctx, d)
 			}
@@ -151,6 +159,11 @@ func (n *Node) Drain(ctx context.Context, r DrainRequest, by string, report func
 		return fmt.Errorf("found then %q; accepted: %s", r.Then, strings.Join([]string{ThenStop, ThenRestart, ThenHold}, ", "))
 	case r.Limit < 0:
 		return fmt.Errorf("found a deadline of %v; accepted: 0s and more", r.Limit)
+	}
+	if r.Then == ThenRestart && n.parts.Stage != nil {
+		if err := n.parts.Stage(ctx, report); err != nil {
+			return &RefusedError{err}
+		}
 	}
 	d, joined, err := n.parts.Drainer.begin(r, by)
 	if err != nil {

@@ -167,7 +167,7 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 		case resumed := <-dr.pause:
 			pauseUntil(ctx, resumed)
 		case <-stopping:
-		case <-dr.cfg.Hurry:
+		case <-dr.config().Hurry:
 			<-tick.C // it is closed and stays so
 		}
 	}
@@ -233,9 +233,9 @@ func (r *drainRun) look(ctx context.Context) DrainPhase {
 	if ctx.Err() != nil && !r.stopping {
 		r.stopping = true
 		r.d.change(func() {
-			r.d.request.Limit = min(r.d.request.Limit, r.cfg.Limit)
+			r.d.request.Limit = min(r.d.request.Limit, r.config().Limit)
 			if !r.d.unlisted.IsZero() {
-				r.d.limit(time.Now().Add(r.cfg.Limit))
+				r.d.limit(time.Now().Add(r.config().Limit))
 			}
 		})
 	}
@@ -271,7 +271,7 @@ func (r *drainRun) view(s Status) drainView {
 	idle := s.At.Sub(r.quiet) >= settle
 	if phase := d.status().Phase; idle && !down && (phase == DrainTelling || phase == DrainEnding) {
 		// By the log, in which anybody can have calls end that go on.
-		if r.open = r.node.parts.Census.now(r.cfg.Hurry); r.open > 0 {
+		if r.open = r.node.parts.Census.now(r.config().Hurry); r.open > 0 {
 			r.quiet, idle = time.Now(), false
 		}
 	}
@@ -287,7 +287,7 @@ func (r *drainRun) view(s Status) drainView {
 
 func (r *drainRun) hurried() bool {
 	select {
-	case <-r.cfg.Hurry:
+	case <-r.config().Hurry:
 		return true
 	default:
 		return false
@@ -304,9 +304,9 @@ func (r *drainRun) told(s Status) time.Time {
 		r.published = s.Registry.LastPublish
 	}
 	if !r.published.IsZero() {
-		return r.published.Add(r.cfg.Notice)
+		return r.published.Add(r.config().Notice)
 	}
-	return since.Add(r.cfg.SessionTimeout + r.cfg.Notice) // by then it is gone with its session
+	return since.Add(r.config().SessionTimeout + r.config().Notice) // by then it is gone with its session
 }
 
 // leave says how a phase has ended.
@@ -394,7 +394,7 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 // refuse has the child take no new call, if its release can be told.
 func (r *drainRun) refuse() Step {
 	n := r.node
-	if v := n.facts.Running(); !v.CanDrain() {
+	if v := n.facts().Running(); !v.CanDrain() {
 		return Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", v)}
 	}
 	pid := n.parts.Supervisor.Child().PID

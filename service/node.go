@@ -27,7 +27,8 @@ const firstAnswer = 75 * time.Second
 // OpenRelay is the cause of a child that was killed for relaying without a credential.
 const OpenRelay = "open_relay"
 
-// Facts are what does not change while a node runs.
+// Facts are what a node knows of itself. Configure changes them as a whole; Node and
+// Mode stay.
 type Facts struct {
 	Node, Region, Zone string
 	Mode               coturn.Mode
@@ -67,11 +68,16 @@ type Parts struct {
 	Journal     *Journal
 	Changed     func() // is told when Status may say something new; must not block; nil = nobody
 	Drainer     *Drainer
+	Stage       Stage // nil = whatever a child is started with stays the same
 }
+
+// Stage reads what turnserver is to be started with from its next start on, and says why
+// that cannot be: all stays as it was then.
+type Stage func(ctx context.Context, report func(Step)) error
 
 // Node joins the parts of one host.
 type Node struct {
-	facts    Facts
+	known    atomic.Pointer[Facts]
 	parts    Parts
 	logger   *slog.Logger
 	leaving  atomic.Bool // turnwarden is about to stop
@@ -89,7 +95,19 @@ type Node struct {
 
 // NewNode returns a node without parts. The parts need the node's methods, so
 // they are made after it, and Join adds them before any of them runs.
-func NewNode(f Facts, logger *slog.Logger) *Node { return &Node{facts: f, logger: logger} }
+func NewNode(f Facts, logger *slog.Logger) *Node {
+	n := &Node{logger: logger}
+	n.known.Store(&f)
+	return n
+}
+
+// Configure has the node know otherwise, and say so.
+func (n *Node) Configure(f Facts) {
+	n.known.Store(&f)
+	n.publish()
+}
+
+func (n *Node) facts() *Facts { return n.known.Load() }
 
 // Join adds the parts.
 func (n *Node) Join(p Parts) { n.parts = p }
@@ -103,24 +121,24 @@ func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, e
 	if !ok {
 		return Credential{}, ErrNoCredential
 	}
-	if n.facts.Mode == coturn.ModeSecret {
+	if n.facts().Mode == coturn.ModeSecret {
 		now := time.Now()
 		c, err := n.signer.personal(c, r, now)
 		if err == nil {
 			n.fresh.note(c.Username, c.Generation, now)
-			c.URIs = n.facts.URIs
+			c.URIs = n.facts().URIs
 		}
 		return c, err
 	}
-	return Credential{Generation: c.Generation, Username: c.Username, Password: c.Password, Expires: c.Expires, URIs: n.facts.URIs}, nil
+	return Credential{Generation: c.Generation, Username: c.Username, Password: c.Password, Expires: c.Expires, URIs: n.facts().URIs}, nil
 }
 
 // Status takes the one view of the node that everything is read from.
 func (n *Node) Status() Status {
 	s := Status{
-		At: time.Now(), Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
-		Version: n.facts.Version, Coturn: n.facts.Coturn.String(), RotateEvery: n.facts.RotateEvery,
-		RelayPorts: n.facts.RelayPorts,
+		At: time.Now(), Node: n.facts().Node, Region: n.facts().Region, Zone: n.facts().Zone,
+		Version: n.facts().Version, Coturn: n.facts().Coturn.String(), RotateEvery: n.facts().RotateEvery,
+		RelayPorts: n.facts().RelayPorts,
 		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
 		Draining: n.unlisted(), Drain: n.parts.Drainer.Status(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
@@ -186,13 +204,13 @@ func (n *Node) Publication() registry.Publication {
 		n.present.Store(true)
 	}
 	r := directory.Record{
-		RESTAddr: n.facts.RESTAddr, RESTScheme: n.facts.RESTScheme, Node: n.facts.Node, Region: n.facts.Region, Zone: n.facts.Zone,
-		URIs: n.facts.URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: n.facts.Version,
+		RESTAddr: n.facts().RESTAddr, RESTScheme: n.facts().RESTScheme, Node: n.facts().Node, Region: n.facts().Region, Zone: n.facts().Zone,
+		URIs: n.facts().URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: n.facts().Version,
 		CapacityMbps: s.Traffic.CapacityBytesPerSecond * 8 / 1e6,
 		RxMbps:       s.Traffic.RxBytesPerSecond * 8 / 1e6,
 		TxMbps:       s.Traffic.TxBytesPerSecond * 8 / 1e6,
 	}
-	if n.facts.Mode == coturn.ModeSecret {
+	if n.facts().Mode == coturn.ModeSecret {
 		r.Mode = string(coturn.ModeSecret)
 	}
 	if r.State == StateUp {
@@ -222,13 +240,13 @@ func (n *Node) Target() (probe.Target, bool) {
 	if c.State != supervisor.Running {
 		return probe.Target{}, false
 	}
-	listeners := n.facts.Listeners(c.PID)
+	listeners := n.facts().Listeners(c.PID)
 	for i := range listeners {
 		listeners[i].Asked, listeners[i].Refused = n.parts.Log.Asked, n.parts.Log.Refused
 	}
 	return probe.Target{
 		PID: c.PID, Listeners: listeners,
-		NoSTUN: n.facts.NoSTUN, LoopbackPeers: n.facts.LoopbackPeers,
+		NoSTUN: n.facts().NoSTUN, LoopbackPeers: n.facts().LoopbackPeers,
 		NoTURN: n.refusing.Load() == int64(c.PID),
 	}, true
 }
@@ -243,7 +261,7 @@ func (n *Node) ProbeCredential() (username, password string, ok bool) {
 // login is what a client of the generation logs in with. With a shared secret it is
 // made here, for the minute that a proof takes at most.
 func (n *Node) login(g credential.Credential) (username, password string) {
-	if n.facts.Mode != coturn.ModeSecret {
+	if n.facts().Mode != coturn.ModeSecret {
 		return g.Username, g.Password.Reveal()
 	}
 	now := time.Now()
@@ -260,10 +278,10 @@ func (n *Node) Allocate(ctx context.Context, username, password string) error {
 		return credential.ErrDown
 	}
 	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})
-	ctx, cancel := context.WithTimeout(ctx, n.facts.ProbeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.facts().ProbeTimeout)
 	defer cancel()
 	_, err := target.Listeners[0].Allocate(ctx, username, password)
-	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && n.facts.RelayFree() {
+	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && n.facts().RelayFree() {
 		return fmt.Errorf("no relay socket can be opened, though ports are free; check relay-ip: %w", err)
 	}
 	for _, m := range []struct{ is, as error }{

@@ -21,6 +21,21 @@ type Step struct {
 	Passing bool
 }
 
+// RefusedError says why nothing at all was done: what is needed for it is not in order.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// ReloadRequest says what a reload may do beyond what touches no call.
+type ReloadRequest struct {
+	Drain  bool          // what waits for turnserver to be started anew, when its calls have ended
+	Limit  time.Duration // as of a DrainRequest
+	NoLock bool
+}
+
 // RevokeRequest says what is compromised: one of the first three fields.
 type RevokeRequest struct {
 	Generation uint64
@@ -72,7 +87,7 @@ func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string
 	if n.refusing.Load() != 0 {
 		return nil, errRefusing
 	}
-	secret := n.facts.Mode == coturn.ModeSecret
+	secret := n.facts().Mode == coturn.ModeSecret
 	if r.User != "" && secret {
 		if r.KeepCalls {
 			return nil, errors.New("nothing to do: in secret mode only the calls of a user can be ended; revoke the generation, or do not keep calls")

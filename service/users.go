@@ -15,7 +15,7 @@ var errNoUsers = errors.New("credentials.mode is secret, in which turnserver ref
 // expires, and is deleted then.
 func (n *Node) Import(ctx context.Context, c credential.Imported, by string, report func(Step)) error {
 	switch {
-	case n.facts.Mode == coturn.ModeSecret:
+	case n.facts().Mode == coturn.ModeSecret:
 		return errNoUsers
 	case n.refusing.Load() != 0:
 		return errRefusing
@@ -28,7 +28,7 @@ func (n *Node) Import(ctx context.Context, c credential.Imported, by string, rep
 
 // Users lists the users of the userdb, in this realm.
 func (n *Node) Users(ctx context.Context) ([]credential.User, error) {
-	if n.facts.Mode == coturn.ModeSecret {
+	if n.facts().Mode == coturn.ModeSecret {
 		return nil, errNoUsers
 	}
 	return n.parts.Credentials.Users(ctx)
@@ -36,7 +36,7 @@ func (n *Node) Users(ctx context.Context) ([]credential.User, error) {
 
 // Prune deletes users that are none of turnwarden's.
 func (n *Node) Prune(ctx context.Context, names []string, by string, report func(Step)) error {
-	if n.facts.Mode == coturn.ModeSecret {
+	if n.facts().Mode == coturn.ModeSecret {
 		return errNoUsers
 	}
 	return n.parts.Credentials.Prune(ctx, names, by, func(s credential.Step) { report(step(s)) })

@@ -45,6 +45,7 @@ type AdminStep struct {
 	Passing bool    `json:"passing,omitempty"` // the next line replaces this one
 	Done    bool    `json:"done,omitempty"`    // the last line; Error is the outcome
 	Cut     int     `json:"cut,omitempty"`     // with Done: so many calls were ended by a deadline
+	Refused bool    `json:"refused,omitempty"` // with Done: nothing was done
 }
 
 type peerKey struct{}
@@ -86,7 +87,7 @@ func NewAdminHandler(o Operator, watched Watched) http.Handler {
 			return f(ctx, by, report)
 		})
 	}
-	mux.Handle("POST "+adminReload, bare(watched.Reload))
+	mux.Handle("POST "+adminReload, stream(watched.Reload))
 	mux.Handle("POST "+adminRotate, bare(o.Rotate))
 	mux.Handle("POST "+adminRevoke, stream(o.Revoke))
 	mux.Handle("POST "+adminMaintenance, stream(func(ctx context.Context, r maintenanceRequest, by string, report func(service.Step)) error {
@@ -138,6 +139,7 @@ func stream[Req any](f func(ctx context.Context, r Req, by string, report func(s
 		if cut, ok := errors.AsType[*service.CutError](err); ok {
 			last.Cut = cut.Calls
 		}
+		_, last.Refused = errors.AsType[*service.RefusedError](err)
 		write(last)
 	})
 }

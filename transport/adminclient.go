@@ -54,9 +54,10 @@ func (c *AdminClient) Drain(ctx context.Context, r service.DrainRequest, report 
 	return c.post(ctx, adminDrain, r, report)
 }
 
-// Reload has the files looked at again.
-func (c *AdminClient) Reload(ctx context.Context, report func(AdminStep)) error {
-	return c.post(ctx, adminReload, struct{}{}, report)
+// Reload has the files looked at again. The error is a *service.RefusedError where they
+// have mistakes, as it is of a Drain that is to start turnserver with such files.
+func (c *AdminClient) Reload(ctx context.Context, r service.ReloadRequest, report func(AdminStep)) error {
+	return c.post(ctx, adminReload, r, report)
 }
 
 // Resume ends a drain, as far as that can be.
@@ -83,6 +84,8 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 		switch {
 		case s.Done && s.Cut > 0:
 			return &service.CutError{Calls: s.Cut}
+		case s.Done && s.Refused:
+			return &service.RefusedError{Err: errors.New(s.Error)}
 		case s.Done && s.Error != "":
 			return errors.New(s.Error)
 		case s.Done:

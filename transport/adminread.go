@@ -24,7 +24,7 @@ const (
 type Watched struct {
 	Status func() service.Status
 	Log    *service.Tail
-	Reload func(ctx context.Context, by string, report func(service.Step)) error
+	Reload func(ctx context.Context, r service.ReloadRequest, by string, report func(service.Step)) error
 }
 
 func (a Watched) logs(w http.ResponseWriter, r *http.Request) {

@@ -91,6 +91,8 @@ func TestAlerts(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte("not a token\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	w.hosts["file-1"].edit(t, w.hosts["file-1"].yml, "interval: 1s", "interval: 1")
+	w.hosts["file-1"].signal(t, syscall.SIGHUP)
 	// Its drain is over, and the server that is to come after does not serve.
 	restart := w.hosts["drain-1"].begin(t, "restart", "--deadline=1s", "--no-lock")
 	changed := []string{"mute-1", "tcp-1", "lost-1", "tls-1"}
@@ -149,6 +151,7 @@ func TestAlerts(t *testing.T) {
 		"TurnRelayedAddressWrong lost-1":        10*time.Second + 5*time.Minute/hurried,
 		"TurnCertificateExpiring tls-1":         10*time.Second + 5*time.Minute/hurried,
 		"TurnwardenFileUnusable file-1":         10*time.Second + 5*time.Minute/hurried,
+		"TurnConfigReloadFailed file-1":         time.Second + 5*time.Minute/hurried,
 		"TurnDrainStuck drain-1":                3*time.Second + 5*time.Minute/hurried,
 		"TurnRecordStale stale-1":               90*time.Second/hurried + time.Minute/hurried,
 
@@ -173,6 +176,8 @@ func TestAlerts(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte(w.tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	w.hosts["file-1"].edit(t, w.hosts["file-1"].yml, "interval: 1\n", "interval: 1s\n")
+	w.hosts["file-1"].signal(t, syscall.SIGHUP)
 	for _, name := range append(changed, "drain-1") {
 		kill(t, w.hosts[name])
 	}

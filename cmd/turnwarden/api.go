@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ type apiSite struct {
 	conns       *transport.Listener
 	subscribers int // to events, at a time: half of the connections
 	scheme      string
+	over        *transport.TLS
 	access      transport.Access
 	files       []*watched
 }
@@ -29,30 +31,15 @@ type apiSite struct {
 // openAPI reads the files of the API and binds its address. Each error is one line that
 // says what to do.
 func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog.Logger) (*apiSite, error) {
-	a := &apiSite{scheme: "http", access: transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit}}
-	a.access.Allow, a.access.Proxies = prefixes(cfg.AllowCIDRs), prefixes(cfg.TrustedProxies)
-	if cfg.TokensFile != "" {
-		tokens := transport.NewTokens(cfg.RateLimit)
-		a.access.Tokens = tokens
-		a.files = append(a.files, &watched{
-			key: "api.tokens_file", paths: []string{cfg.TokensFile},
-			use: func(contents [][]byte) error { return tokens.Replace(contents[0]) },
-		})
-	}
-	var over transport.TLS
+	a := &apiSite{scheme: "http", over: new(transport.TLS)}
 	if cfg.TLS.enabled() {
 		a.scheme = "https"
-		a.files = append(a.files, cfg.TLS.watched(&over))
 	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !loopback(host) {
 		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "address", cfg.Listen)
 	}
-	for _, f := range a.files {
-		if _, err := f.look(); err != nil {
-			return nil, err
-		}
-	}
-	if a.access.Tokens != nil && a.access.Tokens.Len() == 0 {
-		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "path", cfg.TokensFile)
+	a, err := a.with(cfg, logger)
+	if err != nil {
+		return nil, err
 	}
 	l, err := listen(ctx, fileAPI, "tcp", cfg.Listen)
 	if err != nil {
@@ -62,9 +49,37 @@ func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog
 	a.conns, a.subscribers = transport.NewListener(l.(*net.TCPListener), limit), limit/2
 	a.Listener = a.conns
 	if cfg.TLS.enabled() {
-		a.Listener = tls.NewListener(a.conns, over.Config())
+		a.Listener = tls.NewListener(a.conns, a.over.Config())
 	}
 	return a, nil
+}
+
+// with returns the same site for others to call, and with other files: it reads those. On
+// an error all is as it was, the certificate too.
+func (a *apiSite) with(cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
+	next := *a
+	next.access = transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit, Allow: prefixes(cfg.AllowCIDRs), Proxies: prefixes(cfg.TrustedProxies)}
+	next.files = nil
+	if cfg.TokensFile != "" {
+		tokens := transport.NewTokens(cfg.RateLimit)
+		next.access.Tokens = tokens
+		next.files = append(next.files, &watched{
+			key: "api.tokens_file", paths: []string{cfg.TokensFile},
+			use: func(contents [][]byte) error { return tokens.Replace(contents[0]) },
+		})
+	}
+	if cfg.TLS.enabled() {
+		next.files = append(next.files, cfg.TLS.watched(a.over))
+	}
+	for _, f := range next.files {
+		if _, err := f.look(); err != nil {
+			return nil, err
+		}
+	}
+	if tokens := next.access.Tokens; tokens != nil && tokens.Len() == 0 {
+		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "path", cfg.TokensFile)
+	}
+	return &next, nil
 }
 
 // connections leaves at least half of the file descriptors to everything else: with none
@@ -82,6 +97,27 @@ func (a *apiSite) server(h http.Handler) *http.Server {
 	s := newServer(h)
 	s.ConnState = a.conns.ConnState
 	return s
+}
+
+// routes are those of the API, for whom it is open to now.
+type routes struct {
+	build func(transport.Access) http.Handler
+	now   atomic.Pointer[http.Handler]
+}
+
+func newRoutes(build func(transport.Access) http.Handler, access transport.Access) *routes {
+	r := &routes{build: build}
+	r.use(access)
+	return r
+}
+
+func (r *routes) use(access transport.Access) {
+	h := r.build(access)
+	r.now.Store(&h)
+}
+
+func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	(*r.now.Load()).ServeHTTP(w, req)
 }
 
 // newServer bounds what one connection may cost.

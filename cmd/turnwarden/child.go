@@ -17,29 +17,15 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// command is what turnserver is run with.
-func (s *site) command(cfg Config, log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
-	command := supervisor.Command{
-		Path: s.turnserver, Args: coturn.Args(renderedPath(cfg)), Dir: "/",
-		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to
-		// systemd in our name.
-		Env:         []string{"PATH=" + os.Getenv("PATH")},
-		Credential:  s.as,
-		StopTimeout: cfg.Coturn.StopTimeout, Hurry: hurry,
-		Stdout: log.Stdout, Stderr: log.Stderr, Thread: thread,
-	}
-	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
-		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
-	}
-	return command
-}
-
 // starter returns what starts one run of turnserver: it looks that nobody else has
 // the port, renders the configuration with a CLI port and password of this run's
 // own, proves that the child will be able to read it, and starts it.
-func (s *site) starter(cfg Config, command supervisor.Command) supervisor.Starter {
-	rendered := renderedPath(cfg)
+func (c *current) starter(log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Starter {
 	return func(ctx context.Context) (supervisor.Process, error) {
+		s, err := c.starting()
+		if err != nil {
+			return nil, err
+		}
 		if err := s.checkPorts(0); err != nil {
 			return nil, err
 		}
@@ -47,22 +33,39 @@ func (s *site) starter(cfg Config, command supervisor.Command) supervisor.Starte
 		if err != nil {
 			return nil, err
 		}
-		runtime := coturn.Runtime{Version: s.version, CLI: cfg.Coturn.CLI, CLIPort: port, CLIPassword: coturn.CLIPassword(rand.Text())}
+		runtime := coturn.Runtime{Version: s.version, CLI: s.cfg.Coturn.CLI, CLIPort: port, CLIPassword: coturn.CLIPassword(rand.Text())}
 		s.runtime.Store(&runtime)
-		conf := s.conf.Render(runtime)
-		if err := s.writeRendered(rendered, conf); err != nil {
+		rendered := renderedPath(s.cfg)
+		if err := s.writeRendered(rendered, s.conf.Render(runtime)); err != nil {
 			return nil, err
 		}
 		if err := coturn.CheckReadable(ctx, rendered, s.as); err != nil {
 			return nil, err
 		}
-		p, err := command.Start(ctx)
+		p, err := s.command(log, hurry, thread).Start(ctx)
 		if err != nil {
 			return nil, err
 		}
 		s.child.Store(p)
 		return p, nil
 	}
+}
+
+// command is how turnserver is run.
+func (s *site) command(log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
+	command := supervisor.Command{
+		Path: s.turnserver, Args: coturn.Args(renderedPath(s.cfg)), Dir: "/",
+		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to
+		// systemd in our name.
+		Env:         []string{"PATH=" + os.Getenv("PATH")},
+		Credential:  s.as,
+		StopTimeout: s.cfg.Coturn.StopTimeout, Hurry: hurry,
+		Stdout: log.Stdout, Stderr: log.Stderr, Thread: thread,
+	}
+	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
+		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
+	}
+	return command
 }
 
 // writeRendered replaces the rendered file: 0600, owned by the child's uid before

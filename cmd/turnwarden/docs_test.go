@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -24,11 +25,17 @@ func TestConfigurationDoc(t *testing.T) {
 ` + "`turnwarden run --config.file=turnwarden.yml`" + ` reads one YAML document; [that of a gateway](#the-file-of-a-gateway) is at the end. An absent key has its default. An unknown key, a value of the
 wrong kind or unit and keys that contradict one another are refused, all of them at once, each with its line; exit code 2.
 ` + "`turnwarden check-config`" + ` does only that. Durations carry their unit (` + "`500ms`, `10s`, `24h`" + `); lists may be written as one word.
+
+What changes in the file, or in the turnserver.conf that it names, is put in force by ` + "`turnwarden reload` or SIGHUP" + `, the same checks before anything else.
+The column Reload says what a key needs: ` + "`live`" + ` is in force at once, and no call is touched; ` + "`drain`" + ` waits until turnserver is started anew, as all
+of turnserver.conf does (but ` + "`realm`, `userdb` and `proc-user`" + `), which ` + "`turnwarden reload --drain` and `turnwarden restart`" + ` do when its calls have ended;
+` + "`start`" + ` waits for a start of turnwarden, as TLS of the API does where it is turned on or off. What waits is named, and the exit code is 1. Credentials
+that were handed out keep the lifetime that they were promised.
 `)
 	describeKeys(&b, reflect.TypeFor[Config](), "")
 	var gateway GatewayFile
 	setDefaults(reflect.ValueOf(&gateway).Elem())
-	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default.\n",
+	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default. It is read at the start alone; files that it names are read again when they change.\n",
 		gateway.API.Listen)
 	describeKeys(&b, reflect.TypeFor[FleetRegistryConfig](), "registry.")
 	describeKeys(&b, reflect.TypeFor[GatewayConfig](), "gateway.")
@@ -57,10 +64,10 @@ func describeKeys(b *strings.Builder, typ reflect.Type, prefix string) {
 		if prefix != "" {
 			fmt.Fprintf(b, "\n## %s\n", strings.TrimSuffix(prefix, "."))
 		}
-		b.WriteString("\n| Key | Kind | Default | |\n|---|---|---|---|\n")
+		b.WriteString("\n| Key | Kind | Default | Reload | |\n|---|---|---|---|---|\n")
 	}
 	for _, f := range rows {
-		fmt.Fprintf(b, "| `%s%s` | %s | %s | %s |\n", prefix, f.Tag.Get("yaml"), kind(f), defaultOf(f), f.Tag.Get("help"))
+		fmt.Fprintf(b, "| `%s%s` | %s | %s | `%s` | %s |\n", prefix, f.Tag.Get("yaml"), kind(f), defaultOf(f), cmp.Or(f.Tag.Get("reload"), started), f.Tag.Get("help"))
 	}
 	for _, f := range sections {
 		describeKeys(b, f.Type, prefix+f.Tag.Get("yaml")+".")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -17,10 +18,7 @@ func addDrain(requests map[string]request, add func(name, help string) *kingpin.
 			Default(service.ThenStop).EnumVar(then, service.ThenStop, service.ThenRestart, service.ThenHold)
 	})
 	requests["restart"] = emptying(add("restart", "Drain, and start turnserver anew: drain --then restart."), service.ThenRestart, func(*string) {})
-	add("reload", "Look at both configuration files and the certificates again, like SIGHUP. Certificates are applied and proved; what needs a start of turnwarden is named, exit code 1.")
-	requests["reload"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
-		return c.Reload(ctx, report)
-	}
+	requests["reload"] = reloading(add("reload", "Look at both configuration files, the certificates and the files they name again, like SIGHUP. What touches no call is in force at once; what waits is named. Exit code 1 when something waits or fails, 2 when a file has a mistake and nothing is done, 3 when the deadline of --drain cut calls."))
 	add("resume", "End a drain: the node is listed again. What cannot be undone is said.")
 	requests["resume"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
 		return c.Resume(ctx, report)
@@ -34,6 +32,20 @@ func emptying(cmd *kingpin.CmdClause, then string, more func(then *string)) requ
 	more(&r.Then)
 	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
 		return c.Drain(ctx, r, report)
+	}
+}
+
+func reloading(cmd *kingpin.CmdClause) request {
+	var r service.ReloadRequest
+	var limited bool
+	cmd.Flag("drain", "Drain, and start turnserver anew, where something waits for that.").BoolVar(&r.Drain)
+	cmd.Flag("deadline", "With --drain: how long calls may take to end. Then those that are left are cut.").Default("30m").IsSetByUser(&limited).DurationVar(&r.Limit)
+	cmd.Flag("no-lock", "With --drain: do not wait for other nodes of the fleet that drain, nor ask ZooKeeper who does.").BoolVar(&r.NoLock)
+	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+		if (limited || r.NoLock) && !r.Drain {
+			return refuse(errors.New("reload: found --deadline or --no-lock alone; accepted: together with --drain, for nothing else waits for calls"))
+		}
+		return c.Reload(ctx, r, report)
 	}
 }
 

@@ -24,7 +24,7 @@ var examples = map[string][]string{
 	"drain":       {"turnwarden drain --deadline=30m", "turnwarden drain --then=hold"},
 	"resume":      {"turnwarden resume"},
 	"restart":     {"turnwarden restart --deadline=30m"},
-	"reload":      {"turnwarden reload"},
+	"reload":      {"turnwarden reload", "turnwarden reload --drain --deadline=30m"},
 	"import":      {"turnwarden import ./credential"},
 	"users":       {"turnwarden users list", "turnwarden users prune 'monitor-*'", "turnwarden users prune --yes alice bob"},
 	"upgrade":     {"turnwarden upgrade", "apt-get install turnwarden && turnwarden upgrade"},

@@ -71,7 +71,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 
 	stopped := make(chan struct{})
 	defer close(stopped)
-	notify := &notifier{gatewayState(status), part("notify"), 15 * time.Second}
+	notify := &notifier{gatewayState(status), part("notify"), func() time.Duration { return 15 * time.Second }}
 	g := &actors{logger: logger}
 	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
@@ -85,7 +85,9 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	addRun("events", events.Run)
 	addRun("fleet", gateway.Run)
 	if len(at.files) > 0 {
-		addRun("files", func(ctx context.Context) error { return watch(ctx, at.files, part("files"), counts.FileUsable) })
+		addRun("files", func(ctx context.Context) error {
+			return watch(ctx, func() []*watched { return at.files }, part("files"), counts.FileUsable)
+		})
 	}
 	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, shutdown(webServer))
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -159,14 +158,10 @@ func (h *heritage) check(kept map[string]string) error {
 // keep notes what a node cannot change while its child, its listeners and its record go
 // on, and proves that it has not.
 func (s *site) keep(cfg Config, f flags, from *heritage) error {
-	conf, err := os.ReadFile(cfg.Coturn.ConfigFile)
-	if err != nil {
-		return fmt.Errorf("coturn.config_file: %w", err)
-	}
 	s.kept = map[string]string{
 		"node":                     cfg.Node,
 		"coturn.user":              cfg.Coturn.User,
-		cfg.Coturn.ConfigFile:      fmt.Sprintf("%x", sha256.Sum256(conf)),
+		cfg.Coturn.ConfigFile:      s.sum,
 		"credentials.mode":         cfg.Credentials.Mode,
 		"credentials.state_dir":    cfg.Credentials.StateDir,
 		"registry.zookeeper":       strings.Join(cfg.Registry.ZooKeeper, ", "),

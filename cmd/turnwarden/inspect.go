@@ -34,7 +34,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 		return p // its paths are not known
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	s := &site{}
+	s := &site{cfg: cfg}
 	p.Turnadmin, p.SQLite = text(coturn.CheckTurnadmin(cfg.Coturn.Turnadmin)), text(coturn.CheckSQLite())
 	build, err := coturn.Detect(ctx, cfg.Coturn.Turnserver)
 	if err != nil {

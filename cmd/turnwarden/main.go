@@ -175,6 +175,9 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	if _, refused := errors.AsType[*refusal](err); refused {
 		return exitUsage
 	}
+	if _, refused := errors.AsType[*service.RefusedError](err); refused {
+		return exitUsage
+	}
 	if _, cut := errors.AsType[*service.CutError](err); cut {
 		return exitCut
 	}

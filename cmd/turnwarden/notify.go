@@ -16,7 +16,7 @@ import (
 type notifier struct {
 	state  func() (ready bool, words string)
 	logger *slog.Logger
-	stop   time.Duration // what an orderly stop may take
+	stop   func() time.Duration // what an orderly stop may take
 }
 
 func (n *notifier) send(state string) {
@@ -75,7 +75,7 @@ func (n *notifier) run(ctx context.Context) error {
 		n.send(state)
 		select {
 		case <-ctx.Done():
-			n.send(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", n.stop.Microseconds()))
+			n.send(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", n.stop().Microseconds()))
 			return nil
 		case <-tick.C:
 		}

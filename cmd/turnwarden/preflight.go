@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,28 +24,36 @@ import (
 	"github.com/turnwarden/turnwarden/service/traffic"
 )
 
-// site is what preflight found out about this machine: all that the parts need
-// and the configuration does not say.
+// site is the configuration and what was found out about this machine: all that the
+// parts need. A reload makes another one, which is the same but for what has changed.
 type site struct {
-	turnserver string // absolute
-	version    coturn.Version
-	conf       *coturn.Conf
-	as         *syscall.Credential // whom the child runs as; nil = as we do
-	userdb     coturn.UserDB
-	source     *traffic.Procfs
-	directory  directory.Config
-	restAddr   string
-	outside    netip.Addr // the default route's source address; invalid without one
-	lock       *os.File
-	web        net.Listener
-	api        *apiSite
-	admin      net.Listener // nil without one
+	cfg Config
+	server
+	as        *syscall.Credential // whom the child runs as; nil = as we do
+	userdb    coturn.UserDB
+	source    *traffic.Procfs
+	directory directory.Config
+	restAddr  string
+	outside   netip.Addr // the default route's source address; invalid without one
+	lock      *os.File
+	web       net.Listener
+	api       *apiSite
+	admin     net.Listener // nil without one
 
 	kept map[string]string // what an upgrade in place cannot change
 
 	// runtime is what the last child was started with.
-	runtime atomic.Pointer[coturn.Runtime]
-	child   atomic.Pointer[supervisor.ChildProcess] // that was started or adopted last
+	runtime *atomic.Pointer[coturn.Runtime]
+	child   *atomic.Pointer[supervisor.ChildProcess] // that was started or adopted last
+}
+
+// server is what turnserver is started with.
+type server struct {
+	turnserver string // absolute
+	version    coturn.Version
+	conf       *coturn.Conf
+	warnings   []string // about conf
+	sum        string   // of its file
 }
 
 // preflight checks all that can be checked before anything is started, and takes
@@ -56,14 +65,14 @@ type site struct {
 func preflight(ctx context.Context, cfg Config, f flags, from *heritage, logger *slog.Logger) (_ *site, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	s := &site{}
+	s := &site{cfg: cfg, runtime: new(atomic.Pointer[coturn.Runtime]), child: new(atomic.Pointer[supervisor.ChildProcess])}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
 	for _, step := range []func() error{
-		func() error { return s.findCoturn(ctx, cfg, logger) },
+		func() (err error) { s.server, err = findServer(ctx, cfg); s.warn(logger); return err },
 		func() error { return s.findUser(cfg, logger) },
 		func() error { return s.keep(cfg, f, from) },
 		func() error { return s.ownAddresses(ctx) },
@@ -97,25 +106,36 @@ func (s *site) close() {
 	}
 }
 
-func (s *site) findCoturn(ctx context.Context, cfg Config, logger *slog.Logger) (err error) {
+// findServer reads all that turnserver is started with.
+func findServer(ctx context.Context, cfg Config) (s server, err error) {
 	s.turnserver = cfg.Coturn.Turnserver
 	if strings.Contains(s.turnserver, "/") { // the child has another working directory
 		if s.turnserver, err = filepath.Abs(s.turnserver); err != nil {
-			return fmt.Errorf("coturn.turnserver: %w", err)
+			return s, fmt.Errorf("coturn.turnserver: %w", err)
 		}
 	}
 	build, err := coturn.Detect(ctx, s.turnserver)
 	if err != nil {
-		return err
+		return s, err
 	}
 	s.version = build.Version
 	if s.conf, err = readConf(cfg); err != nil {
-		return err
+		return s, err
 	}
-	for _, w := range append(s.conf.Warnings, s.conf.Check(build)...) {
+	content, err := os.ReadFile(cfg.Coturn.ConfigFile)
+	if err != nil {
+		return s, fmt.Errorf("coturn.config_file: %w", err)
+	}
+	s.sum = fmt.Sprintf("%x", sha256.Sum256(content))
+	s.warnings = append(s.conf.Warnings, s.conf.Check(build)...)
+	return s, nil
+}
+
+// warn says what is worth knowing about turnserver.conf, once for each that is used.
+func (s *server) warn(logger *slog.Logger) {
+	for _, w := range s.warnings {
 		logger.Warn("turnserver.conf", "line", w)
 	}
-	return nil
 }
 
 // findUser resolves whom the child runs as: coturn.user, or what proc-user said.

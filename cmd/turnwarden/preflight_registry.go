@@ -18,18 +18,25 @@ import (
 )
 
 func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
-	r := cfg.Registry
-	if len(r.ZooKeeper) == 0 {
+	if len(cfg.Registry.ZooKeeper) == 0 {
 		return nil
 	}
-	if s.restAddr, err = advertised(r.Advertise, s.api.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
+	if err := s.findAddress(cfg, logger); err != nil {
+		return err
+	}
+	s.directory, err = directoryConfig(cfg)
+	return err
+}
+
+// findAddress resolves what the record advertises.
+func (s *site) findAddress(cfg Config, logger *slog.Logger) (err error) {
+	if s.restAddr, err = advertised(cfg.Registry.Advertise, s.api.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
 		return err
 	}
 	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
 		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", s.restAddr)
 	}
-	s.directory, err = directoryConfig(cfg)
-	return err
+	return nil
 }
 
 // directoryConfig is how a node reaches ZooKeeper.

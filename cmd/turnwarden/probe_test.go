@@ -201,7 +201,7 @@ func TestListeners(t *testing.T) {
 		"TLS for those with a certificate": {coturn.Conf{TCP: true, TLS: true, ClientCertificates: true}, []probe.Listener{{Transport: probe.TCP, Addr: tcp}}},
 	} {
 		c.conf.ListeningPort, c.conf.TLSListeningPort = plain, secure
-		got := (&site{conf: &c.conf}).listeners(os.Getpid())
+		got := (&site{server: server{conf: &c.conf}}).listeners(os.Getpid())
 		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreFields(probe.Listener{}, "Asked")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

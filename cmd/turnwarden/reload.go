@@ -1,39 +1,35 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/coturn"
-	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// reloader looks at the files again, on SIGHUP and on turnwarden reload. What can be
-// applied without touching a call is applied: certificates. The rest is read at the
-// start of turnwarden alone, and said.
+// reloader looks at the files again, on SIGHUP and on turnwarden reload. What touches no
+// call is in force at once; the rest is named, with what it waits for.
 type reloader struct {
 	flags      flags
-	running    Config
-	site       *site
+	now        *current
+	node       *service.Node
 	supervisor *supervisor.Supervisor
 	logger     *slog.Logger
+	metrics    metrics.Reload
 	hangups    <-chan os.Signal // nil = nobody sends any
-}
 
-// servedWithin is how long a certificate may take from the signal to the handshake.
-const servedWithin = 10 * time.Second
+	mu sync.Mutex // one at a time
+}
 
 // run reloads at every SIGHUP until ctx ends.
 func (r *reloader) run(ctx context.Context) error {
@@ -42,17 +38,30 @@ func (r *reloader) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-r.hangups:
-			if err := r.reload(ctx, "SIGHUP", func(service.Step) {}); err != nil {
-				r.logger.Error("not everything is reloaded; what ran goes on as it was", "err", err)
+			if err := r.reload(ctx, service.ReloadRequest{}, "SIGHUP", func(service.Step) {}); err != nil {
+				r.logger.Error("not everything that is in the files is in force", "err", err)
 			}
 		}
 	}
 }
 
-// reload checks both files, and applies nothing if either has a mistake.
-func (r *reloader) reload(ctx context.Context, by string, report func(service.Step)) error {
+// reload checks both files, and does nothing if either has a mistake.
+func (r *reloader) reload(ctx context.Context, req service.ReloadRequest, by string, report func(service.Step)) error {
+	waiting, err := r.apply(ctx, r.steps(by, report))
+	if len(waiting.drain) > 0 && req.Drain && err == nil {
+		if len(waiting.start) > 0 { // a drain's outcome leaves no room for more
+			report(service.Step{Name: "waits", Detail: strings.Join(waiting.start, "; ")})
+		}
+		err = r.node.Drain(ctx, service.DrainRequest{Then: service.ThenRestart, Limit: req.Limit, NoLock: req.NoLock}, by, report)
+		waiting.drain = nil
+	}
+	return errors.Join(err, waiting.err())
+}
+
+// steps reports each step with the time it took, and logs it.
+func (r *reloader) steps(by string, report func(service.Step)) func(service.Step) {
 	begin := time.Now()
-	done := func(s service.Step) {
+	return func(s service.Step) {
 		s.Took = time.Since(begin)
 		begin = time.Now()
 		log := r.logger.With("by", by, "step", s.Name, "detail", s.Detail)
@@ -63,105 +72,131 @@ func (r *reloader) reload(ctx context.Context, by string, report func(service.St
 		}
 		report(s)
 	}
-	cfg, err := LoadConfig(r.flags.configFile)
-	if err != nil {
-		return fmt.Errorf("nothing is applied:\n%w", err)
+}
+
+// apply puts in force what touches no call, and returns what waits for more.
+func (r *reloader) apply(ctx context.Context, done func(service.Step)) (w waiting, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() { r.metrics.Reloaded(err == nil) }()
+	n, err := r.read(ctx)
+	var keys []string
+	if err == nil {
+		keys, err = r.use(n.cfg)
 	}
-	conf, err := readConf(cfg)
 	if err != nil {
-		return fmt.Errorf("nothing is applied:\n%w", err)
+		return w, &service.RefusedError{Err: fmt.Errorf("nothing is applied:\n%w", err)}
 	}
 	done(service.Step{Name: "check", Detail: "both files are valid"})
-
-	var pending []string
-	if keys := changedKeys(reflect.ValueOf(r.running), reflect.ValueOf(cfg), ""); len(keys) > 0 {
-		pending = append(pending, r.flags.configFile+": "+strings.Join(keys, ", "))
+	if len(keys) > 0 {
+		done(service.Step{Name: "applied", Detail: strings.Join(keys, ", ")})
 	}
-	if !bytes.Equal(conf.Render(coturn.Runtime{}), r.site.conf.Render(coturn.Runtime{})) {
-		pending = append(pending, conf.Path)
+	now := r.now.Load()
+	var errs []error
+	for _, f := range now.api.files {
+		_, err := f.look()
+		done(service.Step{Name: "file", Detail: f.key, Err: err})
+		errs = append(errs, err)
 	}
-	if r.site.conf.TLS || r.site.conf.DTLS {
-		detail, err := r.certificates(ctx)
+	if now.conf.TLS || now.conf.DTLS {
+		detail, err := r.certificates(ctx, now)
 		done(service.Step{Name: "tls", Detail: detail, Err: err})
+		if err == nil { // the names in it stand in the URIs of this node
+			err = r.now.change(func(now *site) (*site, error) { return now, nil })
+		}
 		if err != nil {
-			return fmt.Errorf("certificate: %w", err)
+			errs = append(errs, fmt.Errorf("certificate: %w", err))
 		}
 	}
-	if len(pending) > 0 {
-		return fmt.Errorf("changed, and read at the start of turnwarden alone: %s; turnwarden drain empties and stops it, then start it again", strings.Join(pending, "; "))
-	}
-	return nil
+	return now.waiting(n, r.flags.configFile), errors.Join(errs...)
 }
 
-// certificates has turnserver read its files again, and proves by a handshake that it
-// serves what is there.
-func (r *reloader) certificates(ctx context.Context) (detail string, err error) {
-	if !r.site.version.ReloadsCertificates() {
-		return "", fmt.Errorf("coturn %v is not known to read them again; turnwarden restart does", r.site.version)
+// use has the keys in force that touch no call, and names those that have changed.
+func (r *reloader) use(cfg Config) (keys []string, err error) {
+	if len(changedKeys(r.now.Load().cfg, cfg, live)) == 0 {
+		return nil, nil
 	}
-	want, err := leaf(r.site.conf.Cert)
-	if err != nil {
-		return "", err
-	}
-	if err := r.supervisor.Signal(syscall.SIGUSR2); err != nil {
-		return "", err
-	}
-	detail = fmt.Sprintf("turnserver reads %s again", r.site.conf.Cert)
-	for _, l := range r.site.listeners(r.supervisor.Child().PID) {
-		if l.Transport != probe.TLS {
-			continue
+	err = r.now.change(func(now *site) (*site, error) {
+		keys = changedKeys(now.cfg, cfg, live)
+		mixed := take(now.cfg, cfg, live)
+		// Either file is sound, but so has to be what is half of the one and half of the
+		// other: an address that is open to others stays so until turnwarden is started.
+		if err := recheck(mixed, r.flags.configFile); err != nil {
+			return nil, fmt.Errorf("%w\nuntil turnwarden is started anew, for %s wait for that", err, strings.Join(changedKeys(now.cfg, cfg, started), ", "))
 		}
-		if err := served(ctx, l, want); err != nil {
-			return "", err
-		}
-		detail = "served, by a handshake: a certificate until " + want.NotAfter.Format(time.DateTime)
-	}
-	return detail, nil
+		return now.with(mixed, r.logger)
+	})
+	return keys, err
 }
 
-// served asks until the listener shows the certificate.
-func served(ctx context.Context, l probe.Listener, want *x509.Certificate) error {
-	ctx, cancel := context.WithTimeout(ctx, servedWithin)
-	defer cancel()
-	again := time.NewTicker(100 * time.Millisecond)
-	defer again.Stop()
-	for {
-		r := probe.Question{Listener: l, NoTURN: true, Timeout: servedWithin}.Ask(ctx)
-		if len(r.Chain) > 0 && r.Chain[0].Equal(want) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("turnserver goes on with another than the one on disk (until %s): do certificate and key belong together, and may its user read them?", want.NotAfter.Format(time.DateTime)), r.Err())
-		case <-again.C:
+// read reads all files there are, and changes nothing.
+func (r *reloader) read(ctx context.Context) (*next, error) {
+	if r.flags.webConfigFile != "" {
+		if err := web.Validate(r.flags.webConfigFile); err != nil { // which is read with every connection
+			return nil, fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-}
-
-// leaf reads the first certificate of a file.
-func leaf(path string) (*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
+	cfg, err := LoadConfig(r.flags.configFile)
 	if err != nil {
 		return nil, err
 	}
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return x509.ParseCertificate(block.Bytes)
-		}
-	}
-	return nil, fmt.Errorf("%s: no PEM certificate found; turnserver would go on with the one it has", path)
+	s, err := findServer(ctx, cfg)
+	return &next{s, cfg}, err
 }
 
-// changedKeys names the keys whose values differ.
-func changedKeys(a, b reflect.Value, prefix string) (keys []string) {
-	for i := range a.NumField() {
-		key := strings.TrimPrefix(prefix+"."+a.Type().Field(i).Tag.Get("yaml"), ".")
-		switch x, y := a.Field(i), b.Field(i); {
-		case x.Kind() == reflect.Struct:
-			keys = append(keys, changedKeys(x, y, key)...)
-		case !reflect.DeepEqual(x.Interface(), y.Interface()):
-			keys = append(keys, key)
+// stage has turnserver started with what the files say now.
+func (r *reloader) stage(ctx context.Context, report func(service.Step)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	begin := time.Now()
+	n, err := r.read(ctx)
+	if err == nil {
+		err = r.now.stage(ctx, n, r.supervisor.Child().PID)
+	}
+	if err != nil {
+		return fmt.Errorf("turnserver would not be started anew with these files, and nothing is done:\n%w", err)
+	}
+	step := service.Step{Name: "check", Detail: "both files are valid", Took: time.Since(begin)}
+	if w := r.now.Load().waiting(n, r.flags.configFile); len(w.drain) > 0 {
+		step.Detail += "; in force with the start: " + strings.Join(w.drain, "; ")
+	}
+	report(step)
+	return nil
+}
+
+// waiting is what has changed and is not in force, in words.
+type waiting struct{ drain, start []string }
+
+// waiting says what of n is not in force.
+func (s *site) waiting(n *next, path string) (w waiting) {
+	add := func(to *[]string, path string, names []string) {
+		if len(names) > 0 {
+			*to = append(*to, path+": "+strings.Join(names, ", "))
 		}
 	}
-	return keys
+	add(&w.drain, path, changedKeys(s.cfg, n.cfg, drained))
+	add(&w.start, path, changedKeys(s.cfg, n.cfg, started))
+	if fixed := s.fixed(n.server); len(fixed) > 0 {
+		add(&w.start, n.conf.Path, fixed)
+	} else {
+		add(&w.drain, n.conf.Path, s.conf.Changed(n.conf))
+	}
+	if v := s.running(); v != n.version {
+		w.drain = append(w.drain, fmt.Sprintf("coturn %v, which is installed, in place of %v", n.version, v))
+	}
+	return w
+}
+
+func (w waiting) err() error {
+	var all []string
+	if len(w.drain) > 0 {
+		all = append(all, strings.Join(w.drain, "; ")+": wait until turnserver is started anew; turnwarden reload --drain does that when its calls have ended")
+	}
+	if len(w.start) > 0 {
+		all = append(all, strings.Join(w.start, "; ")+": read at the start of turnwarden alone; turnwarden drain empties and stops it, then start it again")
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return errors.New("not in force yet:\n" + strings.Join(all, "\n"))
 }

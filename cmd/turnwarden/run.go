@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -66,44 +67,41 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 
 	part := func(name string) *slog.Logger { return logger.With("part", name) }
 	counts := metrics.New()
-	node := service.NewNode(service.Facts{
-		Node: cfg.Node, Mode: coturn.Mode(cfg.Credentials.Mode), Region: cfg.Registry.Region, Zone: cfg.Registry.Zone,
-		RESTAddr: at.restAddr, RESTScheme: at.api.scheme, URIs: at.conf.URIs(at.outside, tlsName(at.conf, cfg.Registry.Advertise)), Version: version.Version, Coturn: at.version, RelayPorts: at.relayPorts(),
-		RotateEvery: cfg.Credentials.RotateEvery, ProbeTimeout: cfg.Probe.Timeout, NoSTUN: at.conf.NoSTUN, RelayFree: at.relayFree,
-		Running: func() coturn.Version { return at.cliRuntime().Version }, Listeners: at.listeners, LoopbackPeers: at.conf.AllowLoopbackPeers,
-	}, part("node"))
+	counts.Reload.Reloaded(true)
+	now := &current{logger: part("reload")}
+	now.Store(at)
+	node := service.NewNode(at.facts(), part("node"))
 	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
 	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
-	command := at.command(cfg, parts.Log, s.hurry, thread)
-	parts.Supervisor = supervisor.New(at.starter(cfg, command),
-		supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter},
-		node.ChildChanged, part("supervisor"), counts.Supervisor)
-	parts.Prober = probe.New(probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter},
+	parts.Supervisor = supervisor.New(now.starter(parts.Log, s.hurry, thread), restartPolicy(cfg), node.ChildChanged, part("supervisor"), counts.Supervisor)
+	parts.Prober = probe.New(probeConfig(cfg),
 		probe.Node{
-			Target: node.Target, Credential: node.ProbeCredential, Owners: at.checkPorts, Notify: node.ProbeChanged,
-			RelayFree: at.relayFree, Advertised: at.conf.CheckAdvertised, Waited: supervisor.Waited,
+			Target: node.Target, Credential: node.ProbeCredential, Notify: node.ProbeChanged,
+			Owners:     func(pid int) error { return now.Load().checkPorts(pid) },
+			RelayFree:  func() bool { return now.Load().relayFree() },
+			Advertised: func(a netip.Addr) error { return now.Load().conf.CheckAdvertised(a) },
+			Waited:     supervisor.Waited,
 		},
 		part("probe"), counts.Probe)
-	parts.Credentials = credential.New(
-		credential.Config{Node: cfg.Node, Realm: at.conf.Realm, Lifetime: cfg.Credentials.Lifetime, RotateEvery: cfg.Credentials.RotateEvery},
+	parts.Credentials = credential.New(at.credentialConfig(),
 		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		node.CredentialChanged, part("credential"), counts.Credential)
 	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
 	if err != nil {
 		return refuse(err)
 	}
-	cli := coturn.NewCLI(at.cliRuntime, at.conf.ListeningPort)
+	cli := coturn.NewCLI(at.cliRuntime, func() int { return now.Load().conf.ListeningPort })
 	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
-	parts.Census = service.NewCensus(parts.Log, pid, cli, at.relaySockets, part("census"))
+	parts.Census = service.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) }, part("census"))
 	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
 	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
 		parts.Registrar = registry.New(registry.Config{
 			Directory: at.directory, Node: cfg.Node, Path: cfg.Registry.Path, Interval: cfg.Traffic.Interval,
-			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(cfg), MaxDraining: cfg.Registry.MaxDraining,
+			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(), MaxDraining: cfg.Registry.MaxDraining,
 		}, node.Publication, part("registry"), counts.Registry)
 	}
 	events := transport.NewEvents(node.Status, at.api.subscribers)
@@ -113,30 +111,38 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		lock = parts.Registrar.Draining()
 	}
 	parts.Drainer = service.NewDrainer(drainConfig(cfg, s.hurry), node, lock, part("drain"))
+	reload := &reloader{flags: f, now: now, node: node, supervisor: parts.Supervisor, logger: part("reload"), metrics: counts.Reload}
+	parts.Stage = reload.stage
 	node.Join(parts)
 	if from != nil {
 		at.resume(from)
-		node.Restore(from.Node, at.adopter(command, from))
+		node.Restore(from.Node, at.adopter(at.command(parts.Log, s.hurry, thread), from))
 	}
 	counts.Observe(node.Status)
 
-	routes := transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{
-		Access: at.api.access, Status: node.Status, Events: events,
-	})
+	routes := newRoutes(func(access transport.Access) http.Handler {
+		return transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Access: access, Status: node.Status, Events: events})
+	}, at.api.access)
 	api := newDoor(at.api.server(routes), at.api, at.api.conns, (*http.Server).Serve)
+	now.tell = func(was, is *site) {
+		node.Configure(is.facts())
+		is.configure(parts, s.hurry)
+		if was.api != is.api {
+			routes.use(is.api.access)
+		}
+	}
 	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
 	webRoutes := http.NewServeMux()
 	webRoutes.Handle("/", pages)
-	probes := &lasting{next: metrics.ProbeHandler(cfg.Probe.allowed())}
+	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.allowed() })}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
 	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), serveWeb(f, part("web")))
-	reload := &reloader{flags: f, running: cfg, site: at, supervisor: parts.Supervisor, logger: part("reload")}
 	upgrade := &upgrader{
-		at: at, keeper: keeper, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		at: at, now: now, keeper: keeper, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
 	}
 	if s.subscribe != nil {
@@ -150,7 +156,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 
 	stopped := make(chan struct{})
 	defer close(stopped)
-	notify := &notifier{nodeState(node.Status), part("notify"), cfg.Coturn.DrainTimeout + cfg.Coturn.StopTimeout + 15*time.Second}
+	notify := &notifier{nodeState(node.Status), part("notify"), func() time.Duration { return now.Load().stopLimit() }}
 	g := &actors{logger: logger}
 	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
@@ -176,9 +182,9 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	if upgrade.admin != nil {
 		add("admin", upgrade.admin.run, upgrade.admin.end)
 	}
-	if len(at.api.files) > 0 {
-		addRun("files", func(ctx context.Context) error { return watch(ctx, at.api.files, part("files"), counts.FileUsable) })
-	}
+	addRun("files", func(ctx context.Context) error {
+		return watch(ctx, func() []*watched { return now.Load().api.files }, part("files"), counts.FileUsable)
+	})
 	addRun("events", events.Run)
 	add("api", api.run, api.end)
 	add("web", webDoor.run, webDoor.end)
@@ -193,7 +199,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 }
 
 // nerve is what Prometheus' nerve_sd_configs reads: where our metrics are.
-func (s *site) nerve(cfg Config) []byte {
+func (s *site) nerve() []byte {
 	addr := s.web.Addr().(*net.TCPAddr).AddrPort()
 	host := addr.Addr().Unmap().String()
 	if addr.Addr().IsUnspecified() {
@@ -203,7 +209,7 @@ func (s *site) nerve(cfg Config) []byte {
 		Host string `json:"host"`
 		Port uint16 `json:"port"`
 		Name string `json:"name"`
-	}{host, addr.Port(), cfg.Node})
+	}{host, addr.Port(), s.cfg.Node})
 	return data
 }
 

@@ -246,7 +246,7 @@ func (h *host) cli(t *testing.T) *coturn.CLI {
 	port, _ := strconv.Atoi(string(found[0][1]))
 	return coturn.NewCLI(func() coturn.Runtime {
 		return coturn.Runtime{CLI: true, CLIPort: port, CLIPassword: coturn.CLIPassword(found[1][1])}
-	}, h.turn)
+	}, func() int { return h.turn })
 }
 
 // sessionIDs are those of the calls.

@@ -35,7 +35,8 @@ const (
 
 // upgrader has this process become the program that is installed now.
 type upgrader struct {
-	at      *site
+	at      *site // where it was opened
+	now     *current
 	keeper  *coturn.Keeper
 	node    *service.Node
 	signals *signals
@@ -257,7 +258,7 @@ func (u *upgrader) selfCheck(ctx context.Context, program string) (string, error
 // handover is what there is to hand over. Until stay is called nothing is taken from the
 // child that is not in it.
 func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay func()) {
-	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.at.kept, Keeper: u.keeper.PID()}
+	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.now.Load().kept, Keeper: u.keeper.PID()}
 	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web.(syscall.Conn), fileAPI: u.at.api.conns}
 	if u.at.admin != nil {
 		files[fileAdmin] = u.at.admin.(syscall.Conn)

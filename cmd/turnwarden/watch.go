@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/kit/metrics"
@@ -18,13 +19,17 @@ type watched struct {
 	key   string // of the configuration
 	paths []string
 	use   func(contents [][]byte) error
-	last  [][]byte
-	err   error // what is wrong with last
+
+	mu   sync.Mutex
+	last [][]byte
+	err  error // what is wrong with last
 }
 
 // look reads the files and uses them if they have changed. Contents are compared, and
 // not times: a file can change twice within one tick of the file system's clock.
 func (w *watched) look() (changed bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var contents [][]byte
 	for _, path := range w.paths {
 		content, err := os.ReadFile(path)
@@ -45,24 +50,31 @@ func (w *watched) look() (changed bool, err error) {
 
 // watch uses what changes in the files. A mistake in one, which is logged, leaves in force
 // what it said before.
-func watch(ctx context.Context, files []*watched, logger *slog.Logger, usable metrics.Gauge) error {
+func watch(ctx context.Context, files func() []*watched, logger *slog.Logger, usable metrics.Gauge) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	said := make([]string, len(files))
+	said := map[string]string{} // by key
 	for {
-		for i, f := range files {
+		all := files()
+		for key := range said {
+			if !slices.ContainsFunc(all, func(f *watched) bool { return f.key == key }) {
+				delete(said, key)
+				usable.With("key", key).Set(1) // nothing that is asked for is amiss
+			}
+		}
+		for _, f := range all {
 			changed, err := f.look()
 			if changed {
 				logger.Info("reloaded", "key", f.key, "path", f.paths)
 			}
 			if err == nil {
-				said[i] = ""
+				said[f.key] = ""
 				usable.With("key", f.key).Set(1)
 				continue
 			}
 			usable.With("key", f.key).Set(0)
-			if err.Error() != said[i] {
-				said[i] = err.Error()
+			if err.Error() != said[f.key] {
+				said[f.key] = err.Error()
 				logger.Error("a file that has changed cannot be used: what it said before stays in force", "err", err)
 			}
 		}

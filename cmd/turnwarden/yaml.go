@@ -125,6 +125,17 @@ func load(path string, v reflect.Value, other func(string) string, check func(*d
 	return nil
 }
 
+// recheck checks a configuration that no file holds as it is.
+func recheck(c Config, path string) error {
+	doc := &document{problems: problems{file: path}}
+	c.Registry.ZooKeeper = slices.Clone(c.Registry.ZooKeeper) // check completes them
+	doc.check(&c)
+	if len(doc.list) > 0 {
+		return &doc.problems
+	}
+	return nil
+}
+
 // keyOf returns what says that a key belongs into the file of another command.
 func keyOf[T any](command string) func(path string) string {
 	return func(path string) string {

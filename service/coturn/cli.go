@@ -24,13 +24,13 @@ const cliLimit = 10 * time.Second
 // lead to our child, before each use, which costs as much as a new one.
 type CLI struct {
 	child     func() Runtime
-	listening int
+	listening func() int
 }
 
 // NewCLI returns the client of the child that was started last: child returns
 // what it was started with, or the zero Runtime while there is none. listening
-// is the listening-port of our configuration.
-func NewCLI(child func() Runtime, listening int) *CLI {
+// is the listening-port that it has.
+func NewCLI(child func() Runtime, listening func() int) *CLI {
 	return &CLI{child: child, listening: listening}
 }
 
@@ -122,7 +122,7 @@ func (c *CLI) converse(ctx context.Context, use func(*cliSession) error) error {
 	s := &cliSession{w: conn, r: bufio.NewReader(conn)}
 	err = s.login(child.CLIPassword)
 	if err == nil {
-		err = s.identify(c.listening)
+		err = s.identify(c.listening())
 	}
 	if err == nil {
 		err = use(s)

@@ -13,7 +13,7 @@ import (
 
 // Words that would reach the CLI as something else never do: "stop" ends coturn.
 func TestCLIRefusesWords(t *testing.T) {
-	cli := coturn.NewCLI(func() coturn.Runtime { return coturn.Runtime{} }, 3478)
+	cli := coturn.NewCLI(func() coturn.Runtime { return coturn.Runtime{} }, func() int { return 3478 })
 	for _, word := range []string{" ", "a b", "1\r\nstop", "*", "ä", "\xff", "\x00"} {
 		if _, err := cli.List(t.Context(), word); err == nil || errors.Is(err, coturn.ErrNoCLI) {
 			t.Errorf("username %q: %v", word, err)
@@ -44,7 +44,7 @@ func TestCLIRefusesStrangers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cli := coturn.NewCLI(func() coturn.Runtime { return fakeCLI(t, tt.answers) }, 3478)
+			cli := coturn.NewCLI(func() coturn.Runtime { return fakeCLI(t, tt.answers) }, func() int { return 3478 })
 			err := cli.Cancel(t.Context(), "1")
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got %v, want %q", err, tt.want)

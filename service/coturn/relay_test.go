@@ -39,7 +39,7 @@ func startRelay(t *testing.T, mode coturn.Mode, lines string, cliPort int, passw
 	check(t, os.WriteFile(rendered, conf.Render(r.runtime), 0o600))
 	r.child = startTurnserver(t, rendered)
 	r.addr = net.JoinHostPort(ip, fmt.Sprint(port))
-	r.cli = coturn.NewCLI(func() coturn.Runtime { return r.runtime }, port)
+	r.cli = coturn.NewCLI(func() coturn.Runtime { return r.runtime }, func() int { return port })
 	realtest.Eventually(t, 20*time.Second, func() error { return refusesAllocate(r.addr, realm) })
 	return r
 }

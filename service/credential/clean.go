@@ -51,7 +51,7 @@ func (r *Rotator) deleteUnclaimed(ctx context.Context) (err error) {
 	// what has expired can wait for that.
 	waits := r.inState(Verified) != nil
 	for _, g := range r.snapshot().gens {
-		if waits && g.State == Retiring || !g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+		if waits && g.State == Retiring || !g.deletable(time.Now(), skew(r.config().Lifetime)) {
 			continue
 		}
 		why := Why{"expired", us}
@@ -91,7 +91,7 @@ func (r *Rotator) untilDeletable() time.Duration {
 	}
 	for _, g := range gens {
 		if g.State == Retiring {
-			keep := skew(r.cfg.Lifetime)
+			keep := skew(r.config().Lifetime)
 			left := max(g.Expires.Add(keep).Sub(now.Round(0)), g.left+keep-now.Sub(g.seen))
 			// A clock that was set back must not make this loop spin, nor one
 			// set forward make it sleep past the other clock.
@@ -111,7 +111,7 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 	b := r.snapshot()
 	for _, g := range b.gens {
 		if slices.Contains(users, g.Username) || g.State == Pending || g.State == Verified ||
-			g.deletable(time.Now(), skew(r.cfg.Lifetime)) {
+			g.deletable(time.Now(), skew(r.config().Lifetime)) {
 			continue
 		}
 		start := time.Now()
@@ -123,7 +123,7 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 	var unowned []string
 	for _, u := range users {
 		owned := slices.ContainsFunc(b.gens, func(g generation) bool { return g.Username == u })
-		if owns(r.cfg.Node, u) && !owned {
+		if owns(r.config().Node, u) && !owned {
 			unowned = append(unowned, u)
 		}
 	}

@@ -28,13 +28,13 @@ func (r *Rotator) adopt(ctx context.Context, c Imported, why Why, report func(St
 	now := time.Now()
 	g := generation{
 		ID: r.snapshot().next, Username: c.Username, Password: c.Password, State: Retiring, Imported: true, Expires: c.Expires,
-		seen: now, left: validity(now, c.Expires, r.cfg.Lifetime), fetched: new(atomic.Bool),
+		seen: now, left: validity(now, c.Expires, r.config().Lifetime), fetched: new(atomic.Bool),
 	}
 	g.fetched.Store(true)
 	switch known := r.Find(c.Username); {
 	case known != 0:
 		return fmt.Errorf("user %s is generation %d already", c.Username, known)
-	case owns(r.cfg.Node, c.Username):
+	case owns(r.config().Node, c.Username):
 		return fmt.Errorf("user %s has the form of this node's own users, which are not imported", c.Username)
 	case !now.Before(c.Expires):
 		return fmt.Errorf("the credential of user %s has expired at %s: no client has a claim on it", c.Username, c.Expires.Format(time.RFC3339))

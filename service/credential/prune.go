@@ -30,7 +30,7 @@ func (r *Rotator) Users(ctx context.Context) (users []User, err error) {
 }
 
 func (r *Rotator) user(name string) User {
-	u := User{Name: name, Ours: owns(r.cfg.Node, name)}
+	u := User{Name: name, Ours: owns(r.config().Node, name)}
 	for _, g := range r.snapshot().gens {
 		if g.Username == name {
 			u.Ours, u.Generation, u.State, u.Expires = true, g.ID, g.State, g.Expires

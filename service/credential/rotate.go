@@ -16,7 +16,7 @@ func (r *Rotator) prepare(ctx context.Context, why Why) (_ *generation, err erro
 		g = r.inState(Pending)
 	}
 	if g == nil {
-		minted := mint(r.cfg.Node, r.snapshot().next)
+		minted := mint(r.config().Node, r.snapshot().next)
 		g = &minted
 		err := r.commit(func(b *book) { b.next++; b.gens = append(b.gens, minted) })
 		r.audit(g, Pending, why, start, err)
@@ -52,16 +52,16 @@ func (r *Rotator) prove(ctx context.Context, g *generation) error {
 
 // publish makes g the active generation and retires the one before it.
 func (r *Rotator) publish(g *generation, why Why) error {
-	now := time.Now()
+	now, lifetime := time.Now(), r.config().Lifetime
 	old := r.active()
 	err := r.commit(func(b *book) {
 		if a := b.find(Active); a != nil {
 			a.State = Retiring
 		}
 		v := b.byID(g.ID)
-		v.State, v.seen, v.left = Active, now, r.cfg.Lifetime
+		v.State, v.seen, v.left = Active, now, lifetime
 		v.Published = time.UnixMilli(now.UnixMilli())
-		v.Expires = v.Published.Add(r.cfg.Lifetime)
+		v.Expires = v.Published.Add(lifetime)
 	})
 	r.audit(g, Active, why, now, err)
 	if err != nil {

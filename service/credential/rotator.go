@@ -54,7 +54,7 @@ const stepTimeout = 10 * time.Second
 
 // Rotator owns the credentials of one node.
 type Rotator struct {
-	cfg      Config
+	cfg      atomic.Pointer[Config]
 	store    Store
 	verifier Verifier
 	file     *File
@@ -85,10 +85,11 @@ type Rotator struct {
 // is called, from Run, whenever what is handed out has changed; it must not block.
 func New(cfg Config, store Store, verifier Verifier, file *File, changed func(), logger *slog.Logger, m Metrics) *Rotator {
 	r := &Rotator{
-		cfg: cfg, store: store, verifier: verifier, file: file, changed: changed, logger: logger, metrics: m,
+		store: store, verifier: verifier, file: file, changed: changed, logger: logger, metrics: m,
 		kick: make(chan struct{}, 1), tasks: make(chan func(context.Context)), ended: make(chan struct{}),
 		retry: retryPolicy(), cleanRetry: retryPolicy(),
 	}
+	r.cfg.Store(&cfg)
 	for _, s := range []State{Pending, Verified, Active, Retiring, Revoked, Deleted} {
 		m.Transitions.With("to", string(s)).Add(0) // a series that appears with its first event has no increase
 		m.TransitionFailures.With("to", string(s)).Add(0)
@@ -106,6 +107,15 @@ func New(cfg Config, store Store, verifier Verifier, file *File, changed func(),
 	}
 	return r
 }
+
+// Configure changes how long credentials live, and how often there is a new one, from
+// the next one on: what clients were promised stays so.
+func (r *Rotator) Configure(c Config) {
+	r.cfg.Store(&c)
+	r.Kick()
+}
+
+func (r *Rotator) config() Config { return *r.cfg.Load() }
 
 func retryPolicy() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
@@ -170,14 +180,14 @@ func (r *Rotator) renew(ctx context.Context, now time.Time) time.Duration {
 		return wait
 	}
 	err := r.proveRestored(ctx)
-	if wait := r.until(now, r.cfg.RotateEvery-lead(r.cfg.RotateEvery)); wait > 0 && err == nil {
+	if wait := r.until(now, r.config().RotateEvery-lead(r.config().RotateEvery)); wait > 0 && err == nil {
 		r.succeeded() // a restored generation that was proved at last ends its failures
 		return wait
 	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		var g *generation
 		if g, err = r.prepare(ctx, scheduled); err == nil {
-			if wait := r.until(time.Now(), r.cfg.RotateEvery-margin(r.cfg.RotateEvery)); wait > 0 {
+			if wait := r.until(time.Now(), r.config().RotateEvery-margin(r.config().RotateEvery)); wait > 0 {
 				r.succeeded()
 				return wait
 			}
@@ -220,7 +230,8 @@ func (r *Rotator) backOff() time.Duration {
 }
 
 // until returns how long it takes until the active generation has the age, 0 if it
-// has, or if there is none.
+// has, or if there is none. One that was published for another lifetime is old enough
+// as soon as no more is left of it than would be of one of that age now.
 func (r *Rotator) until(now time.Time, age time.Duration) time.Duration {
 	g := r.active()
 	if g == nil || !g.proved {
@@ -232,7 +243,8 @@ func (r *Rotator) until(now time.Time, age time.Duration) time.Duration {
 	if due(now.Round(0), g.Published, elapsed, age) {
 		return 0
 	}
-	return age - elapsed
+	left := g.validFor(now) - (r.config().Lifetime - age)
+	return max(0, min(age-elapsed, left))
 }
 
 // proveRestored proves, once, the generation that a restart brought back, and
@@ -264,7 +276,7 @@ func (r *Rotator) proveRestored(ctx context.Context) error {
 func (r *Rotator) commit(change func(*book)) error {
 	b := r.snapshot().clone()
 	change(&b)
-	if err := r.file.save(b.file(r.cfg.Node, r.cfg.Realm)); err != nil {
+	if err := r.file.save(b.file(r.config().Node, r.config().Realm)); err != nil {
 		return err
 	}
 	r.mu.Lock()

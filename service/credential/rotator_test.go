@@ -234,3 +234,38 @@ func TestHold(t *testing.T) {
 		}
 	})
 }
+
+// A node that is told other times promises these from its next generation on, keeps what
+// it promised before, and never hands out one with less left than the times of now say.
+func TestConfigure(t *testing.T) {
+	for name, tc := range map[string]struct{ lifetime, every time.Duration }{
+		"shorter": {20 * time.Minute, 10 * time.Minute},
+		"longer":  {100 * time.Hour, 50 * time.Hour}, // none of the old times would live until the new rotation
+		"often":   {lifetime, rotateEvery / 4},
+		"rarely":  {lifetime, lifetime - time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.start()
+				w.pass(rotateEvery / 2)
+				before := w.mustFetch(t)
+				w.cfg.Lifetime, w.cfg.RotateEvery = tc.lifetime, tc.every
+				w.rotator().Configure(w.cfg)
+				w.pass(time.Second)
+				due := tc.every <= rotateEvery/2 || tc.lifetime > lifetime
+				if c := w.mustFetch(t); (c.Generation != before.Generation) != due {
+					t.Errorf("generation %d after %d, with half of the old time over", c.Generation, before.Generation)
+				}
+				if err := w.Allocate(t.Context(), before.Username, before.Password.Reveal()); err != nil {
+					t.Errorf("what was promised for longer: %v", err)
+				}
+				for range 400 {
+					if left, want := time.Until(w.mustFetch(t).Expires), tc.lifetime-tc.every; left < want {
+						t.Fatalf("%v left, want %v", left, want)
+					}
+					w.pass(tc.every / 97)
+				}
+			})
+		})
+	}
+}

@@ -76,7 +76,7 @@ func (r *Rotator) Status() Status {
 		switch {
 		case g.State == Active && g.servable(now):
 			s.Active, s.Published, s.Expires = g.ID, g.Published, g.Expires
-		case g.deletable(now, skew(r.cfg.Lifetime)):
+		case g.deletable(now, skew(r.config().Lifetime)):
 			s.DeletesPending++
 		}
 	}

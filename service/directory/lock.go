@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -18,13 +19,18 @@ type Lock struct {
 	session *Session
 	path    string // parent of the places
 	node    string // ours
-	holders int
+	holders atomic.Int64
 }
 
 // Lock returns the lock at path as seen by the node.
 func (s *Session) Lock(path, node string, holders int) *Lock {
-	return &Lock{session: s, path: path, node: node, holders: holders}
+	k := &Lock{session: s, path: path, node: node}
+	k.SetHolders(holders)
+	return k
 }
+
+// SetHolders changes how many nodes this one thinks may hold the lock at once.
+func (k *Lock) SetHolders(n int) { k.holders.Store(int64(n)) }
 
 // Try takes a place, or keeps the one we have: it is lost with its session, and the
 // next one is at the end of the queue. Where it is not our turn it returns the nodes
@@ -152,8 +158,9 @@ func (k *Lock) ahead(places []place, mine place) []string {
 			nodes = append(nodes, p.node)
 		}
 	}
-	if len(nodes) < k.holders {
+	holders := int(k.holders.Load())
+	if len(nodes) < holders {
 		return nil
 	}
-	return nodes[:k.holders]
+	return nodes[:holders]
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/kit/metrics"
@@ -56,12 +57,13 @@ type Metrics struct {
 
 // Prober probes one child after another.
 type Prober struct {
-	cfg    Config
-	node   Node
-	logger *slog.Logger
-	m      Metrics
-	kick   chan struct{}
-	pause  chan chan struct{}
+	cfg     atomic.Pointer[Config]
+	node    Node
+	logger  *slog.Logger
+	m       Metrics
+	kick    chan struct{}
+	changed chan struct{} // the configuration has
+	pause   chan chan struct{}
 
 	open func(Listener) asker // the tests of the timing replace it
 
@@ -74,12 +76,25 @@ type Prober struct {
 
 // New returns a prober that begins with Run.
 func New(cfg Config, node Node, logger *slog.Logger, m Metrics) *Prober {
-	return &Prober{
-		cfg: cfg, node: node, logger: logger, m: m,
-		kick: make(chan struct{}, 1), pause: make(chan chan struct{}),
+	p := &Prober{
+		node: node, logger: logger, m: m,
+		kick: make(chan struct{}, 1), changed: make(chan struct{}, 1), pause: make(chan chan struct{}),
 		open: func(l Listener) asker { return &client{Listener: l} },
 	}
+	p.cfg.Store(&cfg)
+	return p
 }
+
+// Configure changes how the next round is asked, which begins at once, and judged.
+func (p *Prober) Configure(c Config) {
+	p.cfg.Store(&c)
+	select {
+	case p.changed <- struct{}{}:
+	default: // one is pending
+	}
+}
+
+func (p *Prober) config() Config { return *p.cfg.Load() }
 
 // Kick tells the prober that the child may have started or ended. It never
 // blocks and costs nothing when neither has happened.
@@ -116,10 +131,11 @@ func (p *Prober) Run(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 			continue
+		case <-p.changed:
 		case <-timer.C:
 		}
 		begin := time.Now()
-		wait := p.cfg.Interval
+		wait := p.config().Interval
 		if target, ok := p.node.Target(); !ok {
 			p.set(Result{})
 		} else {
@@ -134,7 +150,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			case p.pid() != target.PID:
 				wait = 0
 			case !last.Served:
-				wait = min(delay, p.cfg.Interval)
+				wait = min(delay, p.config().Interval)
 				delay += delay / 2
 			}
 		}
@@ -198,7 +214,7 @@ func (p *Prober) conclude(o round) {
 		p.doubts = 0
 	}
 	before := p.Last()
-	after := before.judge(o, p.cfg.FailAfter)
+	after := before.judge(o, p.config().FailAfter)
 	p.say(o, before, after)
 	p.set(after)
 }
@@ -214,7 +230,7 @@ func (p *Prober) say(o round, before, after Result) {
 		log.Error("TURN server relays for anybody, it is not serving", "transport", o.transport, "err", o.err)
 	case !o.decides:
 	case o.err != nil && before.Serving && after.Serving:
-		log.Warn("probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "limit", p.cfg.FailAfter)
+		log.Warn("probe failed, the TURN server counts as serving until more do in a row", "err", o.err, "failures", after.Failures, "limit", p.config().FailAfter)
 	case o.err != nil && before.Serving:
 		log.Error("probes failed in a row, the TURN server is not serving", "err", o.err, "failures", after.Failures)
 	case o.err != nil:

@@ -169,3 +169,32 @@ func TestRestart(t *testing.T) {
 		}
 	})
 }
+
+// Configure asks at once, and from then on as often and as patiently as it is told.
+func TestConfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{pid: 1}
+		p := w.prober(Config{Interval: time.Hour, Timeout: time.Second, FailAfter: 1})
+		run(t, p)
+		after(time.Minute)
+		before := w.count()
+		p.Configure(Config{Interval: 10 * time.Second, Timeout: time.Second, FailAfter: 2})
+		after(5 * time.Second)
+		if n := w.count() - before; n != 1 {
+			t.Errorf("%d rounds at once, want 1", n)
+		}
+		after(time.Minute)
+		if n := w.count() - before; n != 7 {
+			t.Errorf("%d rounds in a minute, want 7", n)
+		}
+		w.change(func(w *world) { w.bind = silent })
+		after(10 * time.Second)
+		if r := p.Last(); !r.Serving || r.Failures != 1 {
+			t.Errorf("after one failure of two: %+v", r)
+		}
+		after(10 * time.Second)
+		if p.Last().Serving {
+			t.Error("it serves after two failures")
+		}
+	})
+}

@@ -33,7 +33,8 @@ type round struct {
 // ask puts the questions of a round to one listener.
 func (p *Prober) ask(ctx context.Context, t Target, l Listener, decides bool) round {
 	// A timeout longer than the interval would break the bound on noticing a hang.
-	limit := min(p.cfg.Timeout, p.cfg.Interval)
+	cfg := p.config()
+	limit := min(cfg.Timeout, cfg.Interval)
 	if !decides {
 		// Nor may what decides wait for what does not.
 		var cancel context.CancelFunc
@@ -105,9 +106,9 @@ func (p *Prober) unfair(o round, err error) string {
 		return ""
 	case errors.Is(err, errLocal):
 		return "no request could be made"
-	case e.Late > p.cfg.Timeout/4:
+	case e.Late > p.config().Timeout/4:
 		return "this process was not run for " + e.Late.Round(time.Millisecond).String()
-	case o.waited > p.cfg.Timeout/4 && errors.Is(err, ErrNoAnswer) && p.doubts < p.cfg.FailAfter:
+	case o.waited > p.config().Timeout/4 && errors.Is(err, ErrNoAnswer) && p.doubts < p.config().FailAfter:
 		if o.decides {
 			p.doubts++
 		}

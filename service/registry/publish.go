@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -28,13 +29,13 @@ func (r *Registrar) round(due bool) time.Duration {
 		r.mu.Lock()
 		r.waiting = append(waiting, r.waiting...)
 		r.mu.Unlock()
-		return min(time.Second, r.cfg.Interval)
+		return min(time.Second, r.config().Interval)
 	}
 	for _, written := range waiting {
 		written <- err
 	}
 	// Hosts that were started together must not write together for ever.
-	return time.Duration(float64(r.cfg.Interval) * (0.9 + 0.2*rand.Float64()))
+	return time.Duration(float64(r.config().Interval) * (0.9 + 0.2*rand.Float64()))
 }
 
 // urgent tells news that readers must have at once from the drift of the counters.
@@ -43,6 +44,19 @@ func urgent(last, next directory.Record) bool {
 		last.Generation != next.Generation ||
 		(last.FreeTraffic > 0) != (next.FreeTraffic > 0) ||
 		math.Abs(last.FreeTraffic-next.FreeTraffic) > next.CapacityMbps/10
+}
+
+// tellPrometheus has Prometheus' node say where our metrics are.
+func (r *Registrar) tellPrometheus(content []byte) error {
+	write := r.prometheus.Keep
+	if !bytes.Equal(content, r.told) {
+		write = r.prometheus.Put
+	}
+	err := write(content)
+	if err == nil {
+		r.told = content
+	}
+	return err
 }
 
 // publish makes ZooKeeper say what the source says.
@@ -54,7 +68,7 @@ func (r *Registrar) publish(p Publication) error {
 		r.seq++
 		rec.Seq = r.seq
 		r.mu.Unlock()
-		rec.V, rec.IntervalSec = directory.RecordVersion, r.cfg.Interval.Seconds()
+		rec.V, rec.IntervalSec = directory.RecordVersion, r.config().Interval.Seconds()
 		rec.TS = time.Now().UnixMilli()
 		err = r.record.Put(rec.Encode())
 	} else {
@@ -63,7 +77,7 @@ func (r *Registrar) publish(p Publication) error {
 	trouble := err
 	if r.prometheus != nil && err == nil {
 		if p.Present {
-			trouble = r.prometheus.Keep(r.cfg.Prometheus)
+			trouble = r.tellPrometheus(r.config().Prometheus)
 		} else {
 			trouble = r.prometheus.Delete()
 		}
@@ -92,9 +106,9 @@ func (r *Registrar) publish(p Publication) error {
 func (r *Registrar) tell(before, after Status, err error) {
 	if after.Registered != before.Registered {
 		if after.Registered {
-			r.logger.Info("registered in ZooKeeper", "path", r.cfg.Path+"/"+r.cfg.Node)
+			r.logger.Info("registered in ZooKeeper", "path", r.config().Path+"/"+r.config().Node)
 		} else {
-			r.logger.Warn("not registered in ZooKeeper any more", "path", r.cfg.Path+"/"+r.cfg.Node)
+			r.logger.Warn("not registered in ZooKeeper any more", "path", r.config().Path+"/"+r.config().Node)
 		}
 	}
 	switch {

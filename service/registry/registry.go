@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/directory"
@@ -36,14 +37,16 @@ type Metrics = directory.Metrics
 
 // Registrar keeps the record.
 type Registrar struct {
-	cfg        Config
+	cfg        atomic.Pointer[Config]
 	source     func() Publication
 	logger     *slog.Logger
 	session    *directory.Session
 	record     *directory.Node
 	prometheus *directory.Node // nil: none
+	told       []byte          // its content, as we have written it; Run's alone
 	draining   *directory.Lock
 	kick       chan struct{}
+	changed    chan struct{} // the configuration has
 	done       chan struct{} // closed when Run has ended
 
 	mu      sync.Mutex
@@ -58,20 +61,36 @@ func New(cfg Config, source func() Publication, logger *slog.Logger, m Metrics) 
 	m.Begin("create", "set", "delete", "exists")
 	session := directory.New(cfg.Directory, logger, m)
 	r := &Registrar{
-		cfg:     cfg,
 		source:  source,
 		logger:  logger,
 		session: session,
 		record:  session.Node(cfg.Path+"/"+cfg.Node, sameHost),
 		kick:    make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
+	r.cfg.Store(&cfg)
 	r.draining = session.Lock(LockPath(cfg.Path), cfg.Node, cfg.MaxDraining)
 	if cfg.PrometheusPath != "" {
 		r.prometheus = session.Node(cfg.PrometheusPath+"/"+cfg.Node, bytes.Equal)
 	}
 	return r
 }
+
+// Configure changes the interval, how many may drain at once, and what Prometheus is
+// told. The rest stays as it was.
+func (r *Registrar) Configure(interval time.Duration, maxDraining int, prometheus []byte) {
+	c := r.config()
+	c.Interval, c.MaxDraining, c.Prometheus = interval, maxDraining, prometheus
+	r.cfg.Store(&c)
+	r.draining.SetHolders(maxDraining)
+	select {
+	case r.changed <- struct{}{}:
+	default: // one is pending
+	}
+}
+
+func (r *Registrar) config() Config { return *r.cfg.Load() }
 
 // LockPath is where the nodes queue for their turn to drain: beside the records, where
 // nobody takes a place in the queue for a server.
@@ -107,6 +126,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 			return err
 		case <-timer.C:
 		case <-r.session.Changed():
+		case <-r.changed:
 		case <-r.kick:
 			due = false
 		}

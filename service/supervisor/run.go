@@ -115,7 +115,10 @@ func (s *Supervisor) watch(ctx context.Context, stop context.CancelCauseFunc, ex
 // settle draws the consequences of a run's end, and returns the delay before
 // the next start.
 func (s *Supervisor) settle(exit Exit, startError error) time.Duration {
-	delay, short := s.policy.next(s.short, exit.Ran, rand.Float64())
+	s.mu.Lock()
+	policy := s.policy
+	s.mu.Unlock()
+	delay, short := policy.next(s.short, exit.Ran, rand.Float64())
 	reason := s.reason
 	if startError == nil {
 		reason = exit.reason()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -27,10 +28,10 @@ type SocketSample struct {
 // SocketMeter reads them at an interval, because with 10,000 relayed calls that takes
 // longer than a scrape should.
 type SocketMeter struct {
-	pid       func() int
-	low, high uint16
-	interval  time.Duration
-	logger    *slog.Logger
+	pid     func() int
+	logger  *slog.Logger
+	ports   atomic.Pointer[portRange]
+	changed chan time.Duration // the interval has
 
 	drops map[uint64]uint64 // by inode, as they were last read; Run's alone
 
@@ -38,10 +39,25 @@ type SocketMeter struct {
 	last SocketSample
 }
 
+// portRange is what the child relays on, from the first port to the last.
+type portRange struct{ low, high uint16 }
+
 // NewSocketMeter returns a meter that begins with Run. pid is the running child's, 0
 // without one; low and high are the first and the last port that it relays on.
 func NewSocketMeter(pid func() int, low, high uint16, interval time.Duration, logger *slog.Logger) *SocketMeter {
-	return &SocketMeter{pid: pid, low: low, high: high, interval: interval, logger: logger}
+	m := &SocketMeter{pid: pid, logger: logger, changed: make(chan time.Duration, 1)}
+	m.Configure(low, high, interval)
+	return m
+}
+
+// Configure changes the ports that count, and how often they are read.
+func (m *SocketMeter) Configure(low, high uint16, interval time.Duration) {
+	m.ports.Store(&portRange{low, high})
+	select {
+	case <-m.changed: // nobody has seen that one
+	default:
+	}
+	m.changed <- interval
 }
 
 // Last is the sample of the last reading that succeeded.
@@ -53,7 +69,7 @@ func (m *SocketMeter) Last() SocketSample {
 
 // Run reads until ctx ends.
 func (m *SocketMeter) Run(ctx context.Context) error {
-	tick := time.NewTicker(m.interval)
+	tick := time.NewTicker(<-m.changed)
 	defer tick.Stop()
 	for failing := false; ; {
 		err := m.read()
@@ -67,6 +83,8 @@ func (m *SocketMeter) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case interval := <-m.changed:
+			tick.Reset(interval)
 		case <-tick.C:
 		}
 	}
@@ -74,7 +92,8 @@ func (m *SocketMeter) Run(ctx context.Context) error {
 
 func (m *SocketMeter) read() error {
 	pid := m.pid()
-	now, drops, err := readSockets(pid, m.low, m.high)
+	ports := m.ports.Load()
+	now, drops, err := readSockets(pid, ports.low, ports.high)
 	if errors.Is(err, fs.ErrNotExist) || pid != m.pid() {
 		return nil // it ended meanwhile
 	}

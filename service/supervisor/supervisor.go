@@ -35,7 +35,6 @@ type Metrics struct {
 // Supervisor is the one owner of the child: nothing else starts or ends it.
 type Supervisor struct {
 	start   Starter
-	policy  Policy
 	notify  func(Child)
 	logger  *slog.Logger
 	metrics Metrics
@@ -46,6 +45,7 @@ type Supervisor struct {
 	wake chan struct{} // holds a token when orders has changed
 
 	mu       sync.Mutex
+	policy   Policy
 	orders   orders
 	child    Child
 	short    int            // short runs in a row; only Run changes it, and what follows
@@ -71,6 +71,13 @@ func New(start Starter, policy Policy, notify func(Child), logger *slog.Logger, 
 
 		restarts: map[string]int{},
 	}
+}
+
+// Configure changes how fast a child that has ended is started again, from its next end on.
+func (s *Supervisor) Configure(p Policy) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy = p
 }
 
 // Child is the child as it is now.

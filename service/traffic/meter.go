@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,10 +41,10 @@ func (s Sample) Stale(now time.Time) bool {
 
 // Meter measures a source at an interval.
 type Meter struct {
-	src    Source
-	cfg    Config
-	notify func()
-	logger *slog.Logger
+	notify  func()
+	logger  *slog.Logger
+	what    atomic.Pointer[measured]
+	changed chan struct{} // what is measured has
 
 	failing bool // used by Run alone
 	mu      sync.Mutex
@@ -51,10 +52,27 @@ type Meter struct {
 	current Sample
 }
 
+// measured is what a meter reads, and how.
+type measured struct {
+	src Source
+	cfg Config
+}
+
 // NewMeter makes a meter that calls notify, which must not block, after each
 // reading.
 func NewMeter(src Source, cfg Config, notify func(), logger *slog.Logger) *Meter {
-	return &Meter{src: src, cfg: cfg, notify: notify, logger: logger, current: Sample{Interval: cfg.Interval}}
+	m := &Meter{notify: notify, logger: logger, changed: make(chan struct{}, 1), current: Sample{Interval: cfg.Interval}}
+	m.what.Store(&measured{src, cfg})
+	return m
+}
+
+// Configure has another source measured, or the same one otherwise, from now on.
+func (m *Meter) Configure(src Source, cfg Config) {
+	m.what.Store(&measured{src, cfg})
+	select {
+	case m.changed <- struct{}{}:
+	default: // one is pending
+	}
 }
 
 // Last is the current sample.
@@ -70,33 +88,50 @@ func (m *Meter) Last() Sample {
 // before the node can be listed, and then at every interval. With a reading of an
 // earlier image it goes on where that would have.
 func (m *Meter) Run(ctx context.Context) error {
-	first := min(time.Second, m.cfg.Interval)
+	interval := func() time.Duration { return m.what.Load().cfg.Interval }
+	first := min(time.Second, interval())
 	if m.prev.At.IsZero() {
 		m.read()
 	} else {
-		first = min(max(time.Until(m.prev.At.Add(m.cfg.Interval)), time.Millisecond), m.cfg.Interval)
+		first = min(max(time.Until(m.prev.At.Add(interval())), time.Millisecond), interval())
 	}
 	ticker := time.NewTicker(first)
 	defer ticker.Stop()
-	for warming := true; ; warming = false {
+	for warming := true; ; {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.changed:
+			m.begin()
+			ticker.Reset(min(time.Second, interval()))
+			warming = true
+			continue
 		case <-ticker.C:
 		}
 		if warming {
-			ticker.Reset(m.cfg.Interval)
+			ticker.Reset(interval())
+			warming = false
 		}
 		m.read()
 	}
 }
 
+// begin has the rates of the next reading be those from now on. What cannot be read now
+// is told by that.
+func (m *Meter) begin() {
+	if r, err := m.what.Load().src.Read(); err == nil {
+		m.mu.Lock()
+		m.prev = r
+		m.mu.Unlock()
+	}
+}
+
 func (m *Meter) read() {
-	was := m.Last()
-	now, err := m.next(was)
-	m.report(was, now, err)
+	was, what := m.Last(), m.what.Load()
+	now, err := m.next(was, what.src, what.cfg)
+	m.report(was, now, what.cfg, err)
 	if err == nil {
-		err = checkSpeed(now.Devices, m.cfg.CapacityMbps)
+		err = checkSpeed(now.Devices, what.cfg.CapacityMbps)
 	}
 	now.Err = ""
 	if err != nil {
@@ -109,8 +144,8 @@ func (m *Meter) read() {
 }
 
 // next is the sample that follows s. With an error it is still the best there is.
-func (m *Meter) next(s Sample) (Sample, error) {
-	r, err := m.src.Read()
+func (m *Meter) next(s Sample, src Source, cfg Config) (Sample, error) {
+	r, err := src.Read()
 	if err != nil {
 		return s, err
 	}
@@ -122,30 +157,30 @@ func (m *Meter) next(s Sample) (Sample, error) {
 		s.Devices = totals(r)
 		return s, nil
 	}
-	devices, err := rates(prev, r, m.cfg.CapacityMbps)
+	devices, err := rates(prev, r, cfg.CapacityMbps)
 	if err != nil {
 		s.Devices = totals(r)
 		return s, err
 	}
-	rx, tx, capacity := load(devices, m.cfg.CapacityMbps)
+	rx, tx, capacity := load(devices, cfg.CapacityMbps)
 	return Sample{
 		At:                     r.At,
 		Ready:                  true,
 		RxBytesPerSecond:       rx,
 		TxBytesPerSecond:       tx,
 		CapacityBytesPerSecond: capacity,
-		FreeMbps:               free(rx, tx, capacity, m.cfg.Direction),
+		FreeMbps:               free(rx, tx, capacity, cfg.Direction),
 		Devices:                devices,
-		Interval:               m.cfg.Interval,
+		Interval:               cfg.Interval,
 	}, nil
 }
 
 // report logs changes, not states.
-func (m *Meter) report(was, now Sample, err error) {
+func (m *Meter) report(was, now Sample, cfg Config, err error) {
 	switch {
 	case err != nil && !m.failing:
 		m.logger.Warn("no new traffic sample: the last one stands for a while, then the node is unlisted",
-			"free_mbps", now.FreeMbps, "limit", staleAfter*m.cfg.Interval, "err", err)
+			"free_mbps", now.FreeMbps, "limit", staleAfter*cfg.Interval, "err", err)
 	case err == nil && m.failing:
 		m.logger.Info("traffic is measured again", "free_mbps", now.FreeMbps)
 	}
@@ -155,8 +190,8 @@ func (m *Meter) report(was, now Sample, err error) {
 	if before != after && before != "" {
 		m.logger.Warn("the interfaces changed: only those present count towards traffic and capacity", "before", before, "now", after)
 	}
-	lack := checkSpeed(now.Devices, m.cfg.CapacityMbps)
-	if known := checkSpeed(was.Devices, m.cfg.CapacityMbps); lack != nil && (known == nil || known.Error() != lack.Error()) {
+	lack := checkSpeed(now.Devices, cfg.CapacityMbps)
+	if known := checkSpeed(was.Devices, cfg.CapacityMbps); lack != nil && (known == nil || known.Error() != lack.Error()) {
 		m.logger.Warn("an interface reports no link speed and adds nothing to the headroom", "err", lack)
 	}
 }

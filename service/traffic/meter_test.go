@@ -236,3 +236,29 @@ func TestLastIsACopy(t *testing.T) {
 		cancel()
 	})
 }
+
+// A meter that is told otherwise measures that: from one second on, however long the
+// interval was that it waited for, and only what has passed since.
+func TestMeterConfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cable := func(name string, mbps float64) *source {
+			begin := time.Now()
+			return &source{read: func(int) (traffic.Reading, error) { // 1 MB a second
+				now := time.Now()
+				return traffic.Reading{At: now, Devices: []traffic.Device{eth(name, mbps, 1e6*now.Sub(begin).Seconds(), 0)}}, nil
+			}}
+		}
+		m := traffic.NewMeter(cable("eth0", 1000), traffic.Config{Direction: "both", Interval: time.Hour}, func() {}, slog.New(slog.DiscardHandler))
+		go func() { _ = m.Run(t.Context()) }()
+		time.Sleep(10 * time.Minute)
+		m.Configure(cable("eth1", 2000), traffic.Config{Direction: "both", Interval: 10 * time.Second})
+		for _, wait := range []time.Duration{time.Second, 10 * time.Second, 10 * time.Second} {
+			time.Sleep(wait)
+			synctest.Wait()
+			s := m.Last()
+			if !s.Ready || s.Interval != 10*time.Second || len(s.Devices) != 1 || s.Devices[0].Name != "eth1" || s.FreeMbps != 2000-8 || !s.At.Equal(time.Now()) {
+				t.Errorf("%v later: %+v", wait, s)
+			}
+		}
+	})
+}

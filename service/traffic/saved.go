@@ -22,7 +22,7 @@ func (m *Meter) Resume(s Saved) {
 		return
 	}
 	m.prev, m.current = s.Reading, s.Sample
-	m.current.Interval = m.cfg.Interval
+	m.current.Interval = m.what.Load().cfg.Interval
 	// Both get back the monotonic part of their times, which no encoding keeps.
 	m.prev.At = time.Now().Add(time.Until(m.prev.At))
 	if !m.current.At.IsZero() {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"time"
+
+	"github.com/prometheus/common/version"
+
+	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/supervisor"
+)
+
+// What the parts are told of a site, at the start and when it has changed.
+
+func (s *site) facts() service.Facts {
+	return service.Facts{
+		Node: s.cfg.Node, Mode: coturn.Mode(s.cfg.Credentials.Mode), Region: s.cfg.Registry.Region, Zone: s.cfg.Registry.Zone,
+		RESTAddr: s.restAddr, RESTScheme: s.api.scheme, URIs: s.conf.URIs(s.outside, tlsName(s.conf, s.cfg.Registry.Advertise)), Version: version.Version, Coturn: s.version, RelayPorts: s.relayPorts(),
+		RotateEvery: s.cfg.Credentials.RotateEvery, ProbeTimeout: s.cfg.Probe.Timeout, NoSTUN: s.conf.NoSTUN, RelayFree: s.relayFree,
+		Running: s.running, Listeners: s.listeners, LoopbackPeers: s.conf.AllowLoopbackPeers,
+	}
+}
+
+// running is the release of the child, which is not always the installed one.
+func (s *site) running() coturn.Version {
+	if r := s.runtime.Load(); r != nil {
+		return r.Version
+	}
+	return s.version
+}
+
+// configure tells the parts that have settings of their own.
+func (s *site) configure(parts service.Parts, hurry <-chan struct{}) {
+	parts.Supervisor.Configure(restartPolicy(s.cfg))
+	parts.Prober.Configure(probeConfig(s.cfg))
+	parts.Credentials.Configure(s.credentialConfig())
+	parts.Meter.Configure(s.source, trafficConfig(s.cfg))
+	parts.Sockets.Configure(uint16(s.conf.MinPort), uint16(s.conf.MaxPort), s.cfg.Traffic.Interval)
+	parts.Drainer.Configure(drainConfig(s.cfg, hurry))
+	if parts.Registrar != nil {
+		parts.Registrar.Configure(s.cfg.Traffic.Interval, s.cfg.Registry.MaxDraining, s.nerve())
+	}
+}
+
+func restartPolicy(cfg Config) supervisor.Policy {
+	return supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter}
+}
+
+func probeConfig(cfg Config) probe.Config {
+	return probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter}
+}
+
+func (s *site) credentialConfig() credential.Config {
+	return credential.Config{Node: s.cfg.Node, Realm: s.conf.Realm, Lifetime: s.cfg.Credentials.Lifetime, RotateEvery: s.cfg.Credentials.RotateEvery}
+}
+
+// stopLimit is what an orderly stop may take.
+func (s *site) stopLimit() time.Duration {
+	return s.cfg.Coturn.DrainTimeout + s.cfg.Coturn.StopTimeout + 15*time.Second
+}
