@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -578,5 +579,28 @@ func TestResume(t *testing.T) {
 			t.Errorf("after the last call: %+v, %+v", s.Drain, s.Child)
 		}
 		leave()
+	})
+}
+
+// TestDrainWaitsForTheYoung: an allocation made at the same time as a probe's of our own may
+// be that. Until it is known which, the node does not count as empty.
+func TestDrainWaitsForTheYoung(t *testing.T) {
+	drainTest(t, keeps, 0, func(t *testing.T, d *drainable) {
+		done := d.drain(t.Context(), time.Hour, service.ThenRestart)
+		d.pass(900 * time.Millisecond) // it would be empty in 100 ms
+		d.log.Asked(netip.MustParseAddrPort("192.0.2.1:1234"))
+		hangUp := d.call()
+		if s := d.Status().Sessions; s.Open != 0 || s.Young != 1 {
+			t.Fatalf("%d open, %d young", s.Open, s.Young)
+		}
+		d.pass(5 * time.Second)
+		if got := outcome(done); got != "" || d.Status().Child.Restarts != 0 {
+			t.Fatalf("%q with a call open, %d restarts", got, d.Status().Child.Restarts)
+		}
+		hangUp()
+		d.pass(2 * time.Second)
+		if s := d.Status(); s.Drain.Phase != service.DrainRestarting {
+			t.Errorf("phase %q without a call", s.Drain.Phase)
+		}
 	})
 }

@@ -268,12 +268,13 @@ func (r *drainRun) view(s Status) drainView {
 		r.open = 0
 	}
 	d := r.d
-	idle := s.At.Sub(r.quiet) >= settle
+	idle := s.At.Sub(r.quiet) >= settle && s.Sessions.Young == 0
 	if phase := d.status().Phase; idle && !down && (phase == DrainTelling || phase == DrainEnding) {
 		// By the log, in which anybody can have calls end that go on.
 		if r.open = r.node.parts.Census.now(r.config().Hurry); r.open > 0 {
 			r.quiet, idle = time.Now(), false
 		}
+		idle = idle && r.node.parts.Log.Sessions().Young == 0 // who has come while they were counted
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -356,7 +357,7 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 			d.limit(s.At.Add(d.request.Limit))
 			step.Took = s.At.Sub(d.asked)
 		})
-		step.Name, step.Detail = "unlisted", counted(s.Sessions.Open, "call")+", until "+d.status().Deadline.Format(time.DateTime)+" at most"
+		step.Name, step.Detail = "unlisted", callsNow(s.Sessions)+", until "+d.status().Deadline.Format(time.DateTime)+" at most"
 	case DrainEnding:
 		step = r.refuse()
 	case DrainHeld:
@@ -389,6 +390,15 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 			r.d.resumed, r.d.request.Then = false, ThenRestart
 		}
 	})
+}
+
+// callsNow says how many calls there are, as far as that can be known at once.
+func callsNow(s SessionCounts) string {
+	text := counted(s.Open, "call")
+	if s.Young > 0 {
+		text += fmt.Sprintf(" and %d that may be a probe of our own", s.Young)
+	}
+	return text
 }
 
 // refuse has the child take no new call, if its release can be told.

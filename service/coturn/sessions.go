@@ -44,6 +44,7 @@ func (c session) serves() bool { return !c.released && !c.own }
 // restarts of turnserver too.
 type SessionTotals struct {
 	Open         int
+	Young        int // of which it is not known yet whether they are open or a probe's of ours
 	Created      uint64
 	Client       Usage          // of allocations, with STUN and ChannelData headers
 	Peer         Usage          // relayed payload
@@ -186,6 +187,7 @@ func (s *Sessions) drop(id uint64) {
 func (s *Sessions) Totals(now time.Time) SessionTotals {
 	young := s.settle(now)
 	totals := s.totals
+	totals.Young = young
 	totals.Open, totals.Refused = max(0, s.running-young+s.missing), maps.Clone(totals.Refused)
 	totals.Duration, totals.Relayed = totals.Duration.clone(), totals.Relayed.clone()
 	return totals
