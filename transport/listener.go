@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ type conn struct {
 	*net.TCPConn
 	listener *Listener
 	idle     atomic.Int64 // since when, in ns; 0 = a request is being answered
+	answered atomic.Bool  // one has been
 }
 
 // Accept implements net.Listener.
@@ -91,5 +93,38 @@ func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
 		c.idle.Store(0)
 	case state == http.StateIdle:
 		c.idle.Store(time.Now().UnixNano())
+		c.answered.Store(true)
 	}
+}
+
+// arriving is how long who has connected may take to send the first request, at the end.
+const arriving = 500 * time.Millisecond
+
+// Shutdown lets nobody in any more and is then that of the http.Server that l is for,
+// which by itself leaves those unanswered who have connected and whose first request is
+// still on its way.
+func (l *Listener) Shutdown(ctx context.Context, s *http.Server) error {
+	_ = l.Close() // who comes now is told so
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); len(l.unanswered()) > 0 && time.Since(began) < arriving && ctx.Err() == nil; {
+		<-tick.C
+	}
+	for _, c := range l.unanswered() {
+		if c.idle.Load() != 0 {
+			_ = c.Close() // s would wait five seconds for it
+		}
+	}
+	return s.Shutdown(ctx)
+}
+
+func (l *Listener) unanswered() (all []*conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		if !c.answered.Load() {
+			all = append(all, c)
+		}
+	}
+	return all
 }

@@ -154,3 +154,37 @@ func TestBusyConnectionsStay(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 }
+
+// At the end whoever has connected is answered, though the request comes only then; who
+// sends none is not waited for, nor is who has been answered.
+func TestListenerShutdown(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := transport.NewListener(l.(*net.TCPListener), 10)
+	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ConnState: conns.ConnState, ReadHeaderTimeout: time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(conns) }()
+	late, mute, kept := connect(t, l.Addr().String()), connect(t, l.Addr().String()), connect(t, l.Addr().String())
+	if err := request(kept, "/"); err != nil { // who has come before has been let in
+		t.Fatal(err)
+	}
+	over := make(chan error, 1)
+	go func() { over <- conns.Shutdown(t.Context(), s) }()
+	if err := <-served; err == nil {
+		t.Error("Serve goes on")
+	}
+	if err := request(late, "/"); err != nil {
+		t.Errorf("a request that was on its way: %v", err)
+	}
+	if err := mute.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mute.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("who sends nothing is kept")
+	}
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+}

@@ -157,13 +157,7 @@ func (d *door) open() {
 }
 
 // end shuts the door for good.
-func (d *door) end(error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := d.server.Shutdown(ctx); err != nil {
-		_ = d.server.Close() // they had their time
-	}
-}
+func (d *door) end(err error) { shutdown(d.server, d.socket)(err) }
 
 // Accept implements net.Listener for the server.
 func (d *door) Accept() (net.Conn, error) {

@@ -77,7 +77,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("notify", notify.run)
 	addStop("unready", gateway.Stop)
-	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api)) // what is under way still needs the fleet
+	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api, at.api.conns)) // what is under way still needs the fleet
 	if at.agent != nil {
 		agent := transport.NewAgent(status)
 		addRun("agent", func(ctx context.Context) error { return agent.Serve(ctx, at.agent) })
@@ -89,7 +89,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 			return watch(ctx, func() []*watched { return at.files }, part("files"), counts.FileUsable)
 		})
 	}
-	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, shutdown(webServer))
+	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, shutdown(webServer, at.web))
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())

@@ -244,11 +244,15 @@ func ended(err error) error {
 }
 
 // shutdown lets requests under way end.
-func shutdown(s *http.Server) func(error) {
+func shutdown(s *http.Server, on net.Listener) func(error) {
 	return func(error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
+		end := s.Shutdown
+		if l, ok := on.(*transport.Listener); ok {
+			end = func(ctx context.Context) error { return l.Shutdown(ctx, s) }
+		}
+		if err := end(ctx); err != nil {
 			_ = s.Close() // they had their time
 		}
 	}
