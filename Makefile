@@ -149,10 +149,6 @@ soak: deps ## everything at once for SOAK=30m, a fault every few seconds; SOAK_R
 		go test -count=1 -run '^TestSoak$$' -v -timeout 24h ./cmd/turnwarden
 
 proofs: deps ## one by one: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a record written for WRITES=1h
-scale: deps ## what SCALE=100,1000,5000 nodes cost a ZooKeeper and a gateway: docs/scale.md
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SCALE=$(SCALE) go test -count=1 -run '^TestScale$$' -v -timeout 1h ./cmd/turnwarden
-
-soak: deps ## long proofs: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a ZooKeeper soak of SOAK=1h
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(WRITES) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
