@@ -26,7 +26,7 @@ func asked(t *testing.T, h http.Handler, target, timeout string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func allow(t *testing.T, entries ...string) func() []probe.Allow {
+func allow(t testing.TB, entries ...string) func() []probe.Allow {
 	t.Helper()
 	var all []probe.Allow
 	for _, e := range entries {
@@ -135,7 +135,7 @@ func FuzzProbe(f *testing.F) {
 	f.Add("turn:127.0.0.1:3478?transport=udp", "10")
 	f.Add("turns:[::1%eth0]:5349?transport=\x00", "NaN")
 	f.Add("localhost", "-1e400")
-	h := metrics.ProbeHandler(nil)
+	h := metrics.ProbeHandler(allow(f))
 	f.Fuzz(func(t *testing.T, target, timeout string) {
 		code, body := asked(t, h, target, timeout)
 		if code != http.StatusBadRequest && code != http.StatusForbidden || !strings.HasPrefix(body, "target: ") {
