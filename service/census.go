@@ -102,7 +102,7 @@ func (c *Census) Take(ctx context.Context) (int, error) {
 // takeSockets compares the number of relay sockets. Those of our probes come and go
 // meanwhile, and on a busy machine, where one look takes a second, in the midst of it: so
 // each look tells by how many the log is amiss at least and at most, and what several of
-// them in a row leave over is mended.
+// them in a row leave over is so.
 func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
 	low, high, looks := 0, 0, 0
 	for look := 0; look == 0 || look < relooks && ctx.Err() == nil; look++ {
@@ -112,15 +112,17 @@ func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
 		}
 		after := c.log.known()
 		least, most := n-max(before, after), n-min(before, after)
-		if least <= 0 && 0 <= most {
+		if least == 0 && most == 0 {
 			return n, nil
 		}
 		if low, high = max(low, least), min(high, most); looks == 0 || low > high {
 			low, high, looks = least, most, 0
 		}
 		if looks++; low == high && looks >= fewLooks {
-			c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + low) })
-			c.mended(n)
+			if low != 0 {
+				c.log.with(func(s *coturn.Sessions) { s.Trust(s.Known() + low) })
+				c.mended(n)
+			}
 			return n, nil
 		}
 		_ = wait(ctx, resocket)

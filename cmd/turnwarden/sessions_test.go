@@ -106,7 +106,8 @@ func TestAllocationsWithoutCLI(t *testing.T) {
 	h.metricIs(t, "turnwarden_allocations", "20", 10*time.Second)
 	forge(t, h.addr().String(), "new, realm=<example.org>, username=<x>, lifetime=600", []string{"000000000000700001", "000000000000700002"})
 	h.metricIs(t, "turnwarden_allocations", "22", 10*time.Second)
-	h.metricIs(t, "turnwarden_allocations", "20", 40*time.Second)
+	// On a busy machine a census may find no number that several looks agree on.
+	h.metricIs(t, "turnwarden_allocations", "20", 2*time.Minute)
 }
 
 // TestProbesAreNotCounted: an hour of an idle node is an hour without an allocation.
