@@ -245,7 +245,7 @@ func newSandbox(t *testing.T, docs map[string]string) *sandbox {
 
 // impatient is the same node, for readers that need not be waited for as long.
 func impatient(yaml string) string {
-	return strings.Replace(yaml, "registry:\n", "registry:\n  session_timeout: 2s\n", 1) + "  interval: 1s\n"
+	return strings.Replace(yaml, "registry:\n", "registry:\n  session_timeout: 6s\n", 1) + "  interval: 1s\n"
 }
 
 // yamlBlock is the first one of a document.
@@ -392,7 +392,9 @@ func (s *sandbox) check(path, command string) {
 }
 
 // awake brings the node back after a command that has stopped it.
-const awake = `ready() { curl -sf http://127.0.0.1:13479/-/ready > /dev/null; }
+const awake = `ready() { # and registered, for a drain needs ZooKeeper
+	m=$(curl -sf http://127.0.0.1:13479/metrics) && grep -q '^turnwarden_zookeeper_registered 1' <<< "$m" && curl -sf http://127.0.0.1:13479/-/ready > /dev/null
+}
 ready && exit
 for i in $(seq 100); do kill -0 "$(cat node.pid)" 2>/dev/null || break; ready && exit; sleep 0.2; done
 kill -0 "$(cat node.pid)" 2>/dev/null || { setsid turnwarden run --config.file=/etc/turnwarden/turnwarden.yml >> node.log 2>&1 < /dev/null & echo $! > node.pid; }
