@@ -31,7 +31,7 @@ type soak struct {
 	t        *testing.T
 	rng      *rand.Rand
 	z        *realtest.ZooKeeper
-	c        *zk.Conn
+	c        *zk.Conn // of well; nil until it is needed
 	g        *gatewayProcess
 	steady   *host // its turnwarden is never ended: what it leaks, it keeps
 	battered *host
@@ -136,7 +136,6 @@ func newSoak(t *testing.T, seed uint64) *soak {
 		t: t, rng: rand.New(rand.NewPCG(seed, 0)), z: realtest.StartZooKeeper(t),
 		healed: map[string]durations{}, visits: map[string]int{}, events: map[string]int{}, grown: map[string]map[string][]float64{},
 	}
-	s.c = s.z.Client(t)
 	node := func(name string) *host {
 		h := newHost(t, options{zookeeper: []string{s.z.Addr()}, set: map[string]string{
 			"node": name, "registry.zone": name, "coturn.stop_timeout": "2s",
@@ -160,7 +159,7 @@ func (s *soak) well() {
 	s.battered.waitReady(s.t)
 	before := map[string]directory.Record{}
 	realtest.Eventually(s.t, 40*time.Second, func() error {
-		all, err := records(s.c, "/turn/servers")
+		all, err := s.records(&s.c)
 		if err != nil {
 			return err
 		}
@@ -176,6 +175,20 @@ func (s *soak) well() {
 		return nil
 	})
 	s.g.sees(s.t, 40*time.Second, map[string]string{"steady": "up", "battered": "up"})
+}
+
+// records are those of the fleet, read as somebody who has just come: a client that has
+// lived through many deaths of its only server may take minutes to try again.
+func (s *soak) records(c **zk.Conn) (map[string]directory.Record, error) {
+	if *c == nil {
+		*c = s.z.Client(s.t)
+	}
+	all, err := records(*c, "/turn/servers")
+	if err != nil {
+		(*c).Close()
+		*c = nil
+	}
+	return all, err
 }
 
 // trial is a fault, or planned work, that a host is to get over by itself.
@@ -339,6 +352,7 @@ func (s *soak) listen(ctx context.Context, h *host, url string) {
 
 // look checks what has to be true at every moment.
 func (s *soak) look(ctx context.Context) {
+	var c *zk.Conn
 	pace := time.NewTicker(200 * time.Millisecond)
 	defer pace.Stop()
 	for ctx.Err() == nil {
@@ -347,7 +361,7 @@ func (s *soak) look(ctx context.Context) {
 				s.t.Errorf("turnservers of %s at once: %v", h.ip, pids)
 			}
 		}
-		all, err := records(s.c, "/turn/servers")
+		all, err := s.records(&c)
 		if err == nil { // else ZooKeeper is away, or a node has just gone
 			for node, r := range all {
 				h := map[string]*host{"steady": s.steady, "battered": s.battered}[node]
