@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prometheus/common/version"
+	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
@@ -37,7 +38,6 @@ type handover struct {
 	Kept    map[string]string `json:"kept"`  // what the two must agree on
 	Files   map[string]int    `json:"files"` // descriptors, by what they are
 	CLI     childCLI          `json:"cli"`
-	Keeper  int               `json:"keeper"` // pid of the program that kept the userdb open
 	Output  []begunLine       `json:"output"` // of the child: stdout and stderr
 	By      string            `json:"by"`     // whoever asked for it
 	Shut    time.Time         `json:"shut"`   // since when clients wait
@@ -210,8 +210,22 @@ func (s *site) resume(h *heritage) {
 	if l, ok := s.admin.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(true) // as for one that this image has opened
 	}
-	// The exec has closed its input, with which it ends; it is our child still.
-	go func() { _, _ = unix.Wait4(h.Keeper, nil, 0, nil) }()
+	bury(h.Node.Supervisor.Child.PID)
+}
+
+// bury waits for every child of the image before but turnserver: the program that kept
+// the userdb open, whose input the exec has closed, and what was under way, such as a look
+// at turnserver's version. None is ours by now but these.
+func bury(turnserver int) {
+	procs, err := procfs.AllProcs()
+	if err != nil {
+		return // nothing is lost but a line in the list of processes
+	}
+	for _, p := range procs {
+		if s, err := p.Stat(); err == nil && s.PPID == os.Getpid() && p.PID != turnserver {
+			go func() { _, _ = unix.Wait4(p.PID, nil, 0, nil) }()
+		}
+	}
 }
 
 // adopter goes on with the child.

@@ -88,10 +88,6 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	parts.Credentials = credential.New(at.credentialConfig(),
 		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		node.CredentialChanged, part("credential"), counts.Credential)
-	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
-	if err != nil {
-		return refuse(err)
-	}
 	cli := coturn.NewCLI(at.cliRuntime, func() int { return now.Load().conf.ListeningPort })
 	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
@@ -118,6 +114,10 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		at.resume(from)
 		node.Restore(from.Node, at.adopter(at.command(parts.Log, s.hurry, thread), from))
 	}
+	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
+	if err != nil {
+		return refuse(err)
+	}
 	counts.Observe(node.Status)
 
 	routes := newRoutes(func(access transport.Access) http.Handler {
@@ -142,7 +142,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
 	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), serveWeb(f, part("web")))
 	upgrade := &upgrader{
-		at: at, now: now, keeper: keeper, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		at: at, now: now, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
 	}
 	if s.subscribe != nil {

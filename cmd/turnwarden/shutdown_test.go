@@ -149,7 +149,7 @@ func TestOrderlyStop(t *testing.T) {
 	}
 	t.Logf("ended %v after the second signal (stop_timeout is 15 s)", time.Since(began).Round(time.Millisecond))
 	gone(t, child, 0)
-	order := []string{"upgrade", "notify", "unlist", "drain", "registry", "node", "credential", "summary", "sweeper", "census", "probe", "supervisor", "log", "userdb", "sockets", "traffic", "reload", "admin", "events", "api", "web"}
+	order := []string{"upgrade", "notify", "unlist", "drain", "registry", "node", "credential", "summary", "sweeper", "census", "probe", "supervisor", "log", "userdb", "sockets", "traffic", "reload", "admin", "files", "events", "api", "web"}
 	if got := stops(t, h); strings.Join(got, " ") != "signals "+strings.Join(order, " ") {
 		t.Errorf("parts stopped in the order %v", got)
 	}

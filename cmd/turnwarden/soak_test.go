@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -181,7 +183,13 @@ func (s *soak) well() {
 // lived through many deaths of its only server may take minutes to try again.
 func (s *soak) records(c **zk.Conn) (map[string]directory.Record, error) {
 	if *c == nil {
-		*c = s.z.Client(s.t)
+		// A handshake that is not answered ends after seven times the session timeout.
+		conn, _, err := zk.Connect([]string{s.z.Addr()}, 2*time.Second, zk.WithLogger(log.New(io.Discard, "", 0)))
+		if err != nil {
+			return nil, err
+		}
+		*c = conn
+		s.t.Cleanup(conn.Close)
 	}
 	all, err := records(*c, "/turn/servers")
 	if err != nil {

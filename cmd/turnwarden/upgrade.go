@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport"
 )
@@ -37,7 +36,6 @@ const (
 type upgrader struct {
 	at      *site // where it was opened
 	now     *current
-	keeper  *coturn.Keeper
 	node    *service.Node
 	signals *signals
 	thread  *supervisor.Thread
@@ -258,7 +256,7 @@ func (u *upgrader) selfCheck(ctx context.Context, program string) (string, error
 // handover is what there is to hand over. Until stay is called nothing is taken from the
 // child that is not in it.
 func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay func()) {
-	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.now.Load().kept, Keeper: u.keeper.PID()}
+	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.now.Load().kept}
 	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web.(syscall.Conn), fileAPI: u.at.api.conns}
 	if u.at.admin != nil {
 		files[fileAdmin] = u.at.admin.(syscall.Conn)

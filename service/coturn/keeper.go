@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,11 +23,7 @@ type Keeper struct {
 
 	in     io.Closer       // the program ends with its input
 	exited <-chan struct{} // closed when the program has been reaped
-	pid    atomic.Int64
 }
-
-// PID is that of the program. Safe for concurrent use.
-func (k *Keeper) PID() int { return int(k.pid.Load()) }
 
 // Keep opens the connection.
 func (db UserDB) Keep(ctx context.Context, logger *slog.Logger) (*Keeper, error) {
@@ -99,6 +94,5 @@ func (k *Keeper) open(ctx context.Context) (err error) {
 		_ = cmd.Wait()
 	}()
 	k.in, k.exited = in, exited
-	k.pid.Store(int64(cmd.Process.Pid))
 	return nil
 }
