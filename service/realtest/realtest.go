@@ -56,12 +56,18 @@ func Loopback(t testing.TB) string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+(pid>>8)%250, pid&0xff, 1+n%250)
 }
 
+// ports is how many ports were handed out, from a start by chance: a test asks for several
+// before it listens on the first, and must not get the same twice.
+var ports atomic.Uint32
+
+var firstPort = rand.Uint32N(10000)
+
 // FreePort returns a port of ip that is free for TCP and UDP. It lies below the
 // kernel's ephemeral range and the relay ports of the tests, so that nobody takes it meanwhile.
 func FreePort(t testing.TB, ip string) int {
 	t.Helper()
 	for range 100 {
-		port := 10000 + rand.IntN(10000)
+		port := 10000 + int((firstPort+ports.Add(1))%10000)
 		addr := net.JoinHostPort(ip, fmt.Sprint(port))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
