@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -58,28 +56,12 @@ func TestFlood(t *testing.T) {
 	h.serve(t)
 
 	quiet := h.observe(t, lasts, honest)
-	ctx, cancel := context.WithCancel(t.Context())
-	var attack sync.WaitGroup
-	var idle holders
-	for i := range held {
-		attack.Go(func() { idle.hold(ctx, h.rest(), i) })
-	}
-	realtest.Eventually(t, time.Minute, func() error {
-		if n := idle.made.Load(); n < int64(held) {
-			return fmt.Errorf("%d of %d connections were made", n, held)
-		}
-		return nil
-	})
-	var flood answers
-	began := time.Now()
-	attack.Go(func() { flood.send(ctx, "http://"+h.rest()+"/turncredential", wild, 10*rate) })
+	a := startAttack(t, attack{Addr: h.rest(), Token: wild, Held: held, PerSecond: 10 * rate})
 	flooded := h.observe(t, lasts, honest)
-	cancel()
-	attack.Wait()
-	took := time.Since(began)
+	done := a.end(t)
 
 	t.Logf("%d connections held (%d made, %d at most at a time), %v of %d requests/s against a limit of %d/s: %d answered, %d refused with 429, %d others",
-		held, idle.made.Load(), idle.most.Load(), lasts, 10*rate, rate, flood.count(200), flood.count(429), flood.others(200, 429))
+		held, done.Made, done.Most, lasts, 10*rate, rate, done.Codes[200], done.Codes[429], done.others())
 	for _, o := range []struct {
 		name string
 		observed
@@ -108,8 +90,8 @@ func TestFlood(t *testing.T) {
 	if flooded.files > 4096+200 {
 		t.Errorf("%d files are open", flooded.files)
 	}
-	if n, most := flood.count(200), int(rate*took.Seconds())+rate+1; n > most || flood.others(200, 429) > 0 {
-		t.Errorf("the wild caller was answered %d times in %v, %d at most are its due; %d answers were neither 200 nor 429", n, took, most, flood.others(200, 429))
+	if n, most := done.Codes[200], int(rate*done.Took.Seconds())+rate+1; n > most || done.others() > 0 {
+		t.Errorf("the wild caller was answered %d times in %v, %d at most are its due; %d answers were neither 200 nor 429", n, done.Took, most, done.others())
 	}
 }
 
@@ -231,113 +213,4 @@ func (d durations) at(q float64) time.Duration {
 	}
 	sorted := slices.Sorted(slices.Values(d))
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Round(10 * time.Microsecond)
-}
-
-// holders keep connections open and want nothing.
-type holders struct{ made, now, most atomic.Int64 }
-
-// hold keeps a connection for as long as the server does, and makes another after a while.
-func (c *holders) hold(ctx context.Context, addr string, i int) {
-	for ctx.Err() == nil {
-		c.once(ctx, addr, i)
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Second):
-		}
-	}
-}
-
-func (c *holders) once(ctx context.Context, addr string, i int) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-	c.made.Add(1)
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
-	n := c.now.Add(1)
-	defer c.now.Add(-1)
-	for most := c.most.Load(); n > most && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
-	}
-	switch i % 3 {
-	case 0: // silent
-	case 1: // a request that does not end
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		if _, err := conn.Write([]byte("GET /turncredential HTTP/1.1\r\nHost: t\r\n")); err != nil {
-			return
-		}
-		for range tick.C {
-			if _, err := conn.Write([]byte("X: y\r\n")); err != nil || ctx.Err() != nil {
-				return
-			}
-		}
-	case 2: // one refused request
-		if _, err := conn.Write([]byte("GET /turncredential HTTP/1.1\r\nHost: t\r\n\r\n")); err != nil {
-			return
-		}
-	}
-	_, _ = io.Copy(io.Discard, conn)
-}
-
-// answers are counted by their code; 0 = none.
-type answers struct {
-	mu    sync.Mutex
-	codes map[int]int
-}
-
-func (a *answers) count(code int) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.codes[code]
-}
-
-func (a *answers) others(codes ...int) (n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for code, count := range a.codes {
-		if !slices.Contains(codes, code) {
-			n += count
-		}
-	}
-	return n
-}
-
-// send sends that many requests a second on kept connections until ctx ends.
-func (a *answers) send(ctx context.Context, url, token string, perSecond int) {
-	const connections = 16
-	a.codes = map[int]int{}
-	client := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
-	defer client.CloseIdleConnections()
-	var all sync.WaitGroup
-	for range connections {
-		all.Go(func() {
-			tick := time.NewTicker(time.Second * connections / time.Duration(perSecond))
-			defer tick.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-tick.C:
-				}
-				r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
-				if err != nil {
-					return
-				}
-				r.Header.Set("Authorization", "Bearer "+token)
-				code := 0
-				if response, err := client.Do(r); err == nil {
-					_, _ = io.Copy(io.Discard, response.Body)
-					_ = response.Body.Close()
-					code = response.StatusCode
-				}
-				if ctx.Err() == nil {
-					a.mu.Lock()
-					a.codes[code]++
-					a.mu.Unlock()
-				}
-			}
-		})
-	}
-	all.Wait()
 }

@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 		fakeCoturnMain(version)
 		return
 	}
+	if description := os.Getenv(attackEnv); description != "" {
+		attackMain(description)
+		return
+	}
 	// A race-built process with a goroutine left sleeps for a second before it exits:
 	// a command that asks for something short-lived would come too late.
 	if err := os.Setenv(raceEnv, raceOptions); err != nil {
