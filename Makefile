@@ -64,9 +64,10 @@ $(NFPM):
 	@mv bin/nfpm $@
 
 .PHONY: release tarball sbom reproduce licenses vulnerabilities
-release: $(CYCLONEDX) ## write tarballs for linux/amd64 and arm64, their SBOMs and checksums into dist/; the same commit gives the same bytes
-	$(foreach arch,$(RELEASED),$(MAKE) --no-print-directory tarball sbom ARCH=$(arch);)
-	cd $(DIST) && sha256sum $(foreach arch,$(RELEASED),$(foreach kind,tar.gz cdx.json,$(call tarball,$(arch)).$(kind))) > sha256sums.txt
+release: $(CYCLONEDX) $(NFPM) ## write tarballs, packages and SBOMs for linux/amd64 and arm64 and their checksums into dist/; the same commit gives the same bytes
+	rm -f $(DIST)/turnwarden[-_]*
+	$(foreach arch,$(RELEASED),$(MAKE) --no-print-directory tarball sbom deb rpm ARCH=$(arch);)
+	cd $(DIST) && sha256sum turnwarden[-_]* > sha256sums.txt
 	@cat $(DIST)/sha256sums.txt
 
 tarball:
@@ -78,7 +79,7 @@ sbom:
 	$(CYCLONEDX) bin -json -std -noserial -version '$(VERSION)' $(BIN)/turnwarden-$(ARCH) | \
 	sed -e 's/"timestamp": ".*"/"timestamp": "$(DATE)"/' -e '/"tools": \[/,/"component": {/{/"hashes": \[/,/\],/d}' > $(DIST)/$(call tarball,$(ARCH)).cdx.json
 
-reproduce: $(CYCLONEDX) ## build the release twice from nothing, in two directories, and compare every byte (some minutes)
+reproduce: $(CYCLONEDX) $(NFPM) ## build the release twice from nothing, in two directories, and compare every byte (some minutes)
 	TURNWARDEN_REPRODUCE=1 go test -count=1 -run '^TestReleaseIsReproducible$$' -v -timeout 30m ./cmd/turnwarden
 
 licenses: $(GO_LICENSES) ## check that all that is linked in has a licence that this project can pass on

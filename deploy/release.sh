@@ -11,15 +11,7 @@ trap 'rm -rf "$tree"' EXIT
 root=$tree/$name
 install -D -m 755 "$binary" "$root/turnwarden"
 install -m 644 LICENSE CHANGELOG.md "$root/"
-
-# MIT and BSD ask for their text wherever the binary goes; some packages have one of their own.
-licences() { # MODULE DIRECTORY
-	find "$2" -type f \( -name 'LICENSE*' -o -name 'NOTICE*' -o -name 'COPYING*' -o -name PATENTS \) -printf '%P\n' |
-		while read -r file; do install -D -m 644 "$2/$file" "$root/licenses/$1/$file"; done
-}
-go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/turnwarden | sort -u |
-	while read -r module directory; do licences "$module" "$directory"; done
-install -D -m 644 "$(go env GOROOT)/LICENSE" "$root/licenses/go/LICENSE"
+deploy/licenses.sh "$root/licenses"
 
 mkdir -p "$dist"
 find "$tree" -type d -exec chmod 755 {} +

@@ -84,6 +84,7 @@ func testDebianPackage(t *testing.T, deb string) {
 		"/usr/share/turnwarden/rules/turnwarden.alerts.yml":  "-rw-r--r--",
 		"/usr/share/turnwarden/ecosystem.config.cjs":         "-rw-r--r--",
 		"/usr/share/doc/turnwarden/copyright":                "-rw-r--r--",
+		"/usr/share/doc/turnwarden/licenses/go/LICENSE":      "-rw-r--r--",
 		"/usr/share/doc/turnwarden/changelog.gz":             "-rw-r--r--",
 		"/usr/share/turnwarden/provisioning/prometheus/":     "drwxr-xr-x",
 		"/usr/share/turnwarden/provisioning/datasources/":    "drwxr-xr-x",

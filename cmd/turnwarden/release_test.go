@@ -32,11 +32,11 @@ func TestReleaseIsReproducible(t *testing.T) {
 		cmd := exec.Command("sh", "-c", fmt.Sprintf("umask %s; exec make \"$@\"", []string{"022", "077"}[i]), "make", "tarball", "ARCH="+runtime.GOARCH)
 		cmd.Env = append(os.Environ(), "TZ="+[]string{"UTC", "Asia/Seoul"}[i])
 		if whole {
-			tool, err := filepath.Abs("../../bin/cyclonedx-gomod-v1.7.0")
+			tools, err := filepath.Abs("../../bin")
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd.Args[len(cmd.Args)-2], cmd.Args[len(cmd.Args)-1] = "release", "CYCLONEDX="+tool
+			cmd.Args = append(cmd.Args[:4], "release", "CYCLONEDX="+filepath.Join(tools, "cyclonedx-gomod-v1.7.0"), "NFPM="+filepath.Join(tools, "nfpm-v2.45.2"))
 			cmd.Env = append(cmd.Env, "GOCACHE="+t.TempDir())
 		}
 		cmd.Args = append(cmd.Args, "VERSION=9.9.9", "REVISION=abcdef", "BRANCH=main", "DATE=2026-01-02T03:04:05+00:00", "DIST="+dist)
@@ -65,6 +65,9 @@ func TestReleaseIsReproducible(t *testing.T) {
 	}
 	if !whole {
 		return
+	}
+	if len(releases[0]) != 9 { // for each of two: tarball, SBOM, deb, rpm; and the checksums
+		t.Errorf("the release is %v", releases[0])
 	}
 	for name, hash := range releases[0] {
 		t.Logf("%s  %s", hash, name)

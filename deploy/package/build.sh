@@ -31,6 +31,7 @@ mkdir -p "$man" "$doc" "$TREE/share/bash-completion/completions"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 cp README.md "$doc/"
 cp LICENSE "$doc/copyright"
+deploy/licenses.sh "$doc/licenses"
 cp deploy/ecosystem.config.cjs "$TREE/share/turnwarden/"
 
 cp deploy/turnwarden.yml "$TREE/"
