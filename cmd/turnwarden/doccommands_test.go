@@ -20,7 +20,9 @@ import (
 // elsewhere are the commands that TestDocumentedCommands does not run, by how they begin:
 // why, and what runs or checks them instead.
 var elsewhere = []struct{ begins, why, instead string }{
-	{"apt-get ", "the sandbox has no network", "make test-readme runs it in a tree that debootstrap makes"},
+	{"apt-get update", "the sandbox has no network", "make test-readme runs it in a tree that debootstrap makes"},
+	{"apt-get install ./", "the sandbox has neither a network nor a package", "TestInstalledPackage"},
+	{"turnwarden handover", "systemd does not run here", "TestInstalledPackage"},
 	{"make ", "make test runs this test", "the target exists; TestReleaseIsReproducible and make test-readme build, CI tests"},
 	{"go test ", "a test that runs tests", "the tests that -run names exist"},
 	{"sudo make ", "make test runs this test", "the target exists"},
@@ -125,6 +127,30 @@ func (b block) commands() (all []string) {
 	return all
 }
 
+// TestCommandsAreSeen: no block that is taken for output has a command in it.
+func TestCommandsAreSeen(t *testing.T) {
+	programs := map[string]bool{}
+	var others []block
+	for path, data := range documents(t) {
+		_, blocks := fences(t, path, data)
+		for _, b := range blocks {
+			for _, command := range b.commands() {
+				programs[strings.Fields(command)[0]] = true
+			}
+			if b.kind == "" {
+				others = append(others, b)
+			}
+		}
+	}
+	for _, b := range others {
+		for line := range strings.Lines(b.text) {
+			if words := strings.Fields(line); len(words) > 0 && programs[words[0]] {
+				t.Errorf("%s: a block without a language has the command %s", b.path, line)
+			}
+		}
+	}
+}
+
 // instead checks what is not run.
 func instead(t *testing.T, path, command string) bool {
 	t.Helper()
@@ -142,6 +168,11 @@ func instead(t *testing.T, path, command string) bool {
 				if !strings.Contains(target, "=") && !regexp.MustCompile(`(?m)^([a-z-]+ )*`+regexp.QuoteMeta(target)+`( [a-z-]+)*:`).Match(makefile) {
 					t.Errorf("%s: %s: the Makefile has no %s", path, command, target)
 				}
+			}
+		case e.instead == "TestInstalledPackage":
+			words := fmt.Sprintf("%q, %q", strings.Fields(e.begins)[0], strings.Fields(e.begins)[1])
+			if code, err := os.ReadFile("installed_test.go"); err != nil || !strings.Contains(string(code), words) {
+				t.Errorf("%s: %s: %s does not run %s (%v)", path, command, e.instead, words, err)
 			}
 		case e.begins == "go test ":
 			testsExist(t, path, command)

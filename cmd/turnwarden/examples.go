@@ -27,7 +27,7 @@ var examples = map[string][]string{
 	"reload":      {"turnwarden reload", "turnwarden reload --drain --deadline=30m"},
 	"import":      {"turnwarden import ./credential"},
 	"users":       {"turnwarden users list", "turnwarden users prune 'monitor-*'", "turnwarden users prune --yes alice bob"},
-	"upgrade":     {"turnwarden upgrade", "apt-get install turnwarden && turnwarden upgrade"},
+	"upgrade":     {"turnwarden upgrade", "install -m 755 bin/turnwarden /usr/local/bin/ && turnwarden upgrade"},
 	"servers":     {"turnwarden servers --config.file=/etc/turnwarden/gateway.yml --watch"},
 	"handover":    {"turnwarden handover", "turnwarden handover --check", "turnwarden handover --yes"},
 	"token":       {"turnwarden token signalling"},
