@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -331,14 +330,10 @@ func TestLoadedMachine(t *testing.T) {
 	child := h.child(t)
 	ctx, stop := context.WithTimeout(t.Context(), d)
 	defer stop()
-	var load sync.WaitGroup
-	for range 2 * runtime.NumCPU() {
-		load.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-			}
-		})
+	for range 2 * runtime.NumCPU() { // processes, for goroutines would share this one's few threads
+		realtest.Spawn(t, exec.CommandContext(ctx, "sh", "-c", "while :; do :; done"), os.DevNull)
 	}
-	load.Wait()
+	<-ctx.Done()
 	h.waitReady(t)
 	if now := h.child(t); now != child {
 		t.Errorf("the child is %d and was %d", now, child)
@@ -346,5 +341,5 @@ func TestLoadedMachine(t *testing.T) {
 	if n := h.metric(t, `turnwarden_child_restarts_total{reason="probe"}`); n != "0" {
 		t.Errorf("%s restarts", n)
 	}
-	t.Logf("%v with %d spinning threads on %d cores: no restart", d, 2*runtime.NumCPU(), runtime.NumCPU())
+	t.Logf("%v with %d spinning processes on %d cores: no restart", d, 2*runtime.NumCPU(), runtime.NumCPU())
 }
