@@ -46,6 +46,9 @@ func BenchmarkMint(b *testing.B) {
 	minting := serve(b, overHTTP(node))
 	body := fetch(b, minting.Client(), minting.URL+path)
 	handlers := constants(body, overHTTP(node), path)
+	b.Run("headers", func(b *testing.B) { // what they cost a handler that makes nothing
+		paired(b, serve(b, handlers["same-bytes"]), path, map[string]http.Handler{"body-alone": handlers["body-alone"]})
+	})
 	handlers["api"] = overHTTP(fake{credential: c})
 	paired(b, minting, path, handlers)
 }
