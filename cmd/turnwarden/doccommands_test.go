@@ -256,7 +256,7 @@ func newSandbox(t *testing.T, docs map[string]string) *sandbox {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	s.place("bin/turnwarden", 0o755, fmt.Sprintf("#!/bin/sh\nTURNWARDEN_TEST_RUN_MAIN=1 exec %s \"$@\"\n", os.Args[0]))
+	s.place("bin/turnwarden", 0o755, fmt.Sprintf("#!/bin/sh\n%s exec %s \"$@\"\n", runMain, os.Args[0]))
 	s.place("zoo.cfg", 0o644, "tickTime=500\ndataDir="+s.dir+"/zoo\nclientPort=2181\nadmin.enableServer=false\n4lw.commands.whitelist=*\n")
 	for name, from := range map[string]string{"CERT": cert, "KEY": key} {
 		data, err := os.ReadFile(from)

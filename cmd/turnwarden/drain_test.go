@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -138,50 +137,6 @@ func alive(t *testing.T, calls []*call) {
 			t.Errorf("call %d of %d is cut: refresh answered %d", i, len(calls), code)
 		}
 	}
-}
-
-// asked is a client command under way.
-type asked struct {
-	cmd    *exec.Cmd
-	out    string // path of what it prints
-	exited <-chan struct{}
-}
-
-// begin runs a client command on the host's admin socket and does not wait for it.
-func (h *host) begin(t *testing.T, args ...string) *asked {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], append(args, "--socket="+h.socket())...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	a := &asked{cmd: cmd, out: filepath.Join(t.TempDir(), "out")}
-	a.exited = realtest.Spawn(t, cmd, a.out)
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-a.exited
-	})
-	return a
-}
-
-// said waits until the command has printed it.
-func (a *asked) said(t *testing.T, want string) {
-	t.Helper()
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if b, err := os.ReadFile(a.out); err != nil || !strings.Contains(string(b), want) {
-			return fmt.Errorf("no %q in %q, %v", want, b, err)
-		}
-		return nil
-	})
-}
-
-// ends waits for the command and returns its exit code and all that it printed.
-func (a *asked) ends(t *testing.T, limit time.Duration) (out string, code int) {
-	t.Helper()
-	b := func() string { b, _ := os.ReadFile(a.out); return string(b) }
-	select {
-	case <-a.exited:
-	case <-time.After(limit):
-		t.Fatalf("the command does not end:\n%s", b())
-	}
-	return b(), a.cmd.ProcessState.ExitCode()
 }
 
 // drains waits until the node is in the phase.

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -29,7 +27,7 @@ type gatewayProcess struct {
 func startGateway(t testing.TB, zookeeper []string, set map[string]string) *gatewayProcess {
 	t.Helper()
 	ip := realtest.Loopback(t)
-	g := &gatewayProcess{host{dir: t.TempDir(), ip: ip, api: realtest.FreePort(t, ip), web: realtest.FreePort(t, ip)}, zookeeper}
+	g := &gatewayProcess{host{command: "gateway", dir: t.TempDir(), ip: ip, api: realtest.FreePort(t, ip), web: realtest.FreePort(t, ip)}, zookeeper}
 	g.yml = filepath.Join(g.dir, "gateway.yml")
 	t.Cleanup(func() {
 		if g.cmd != nil {
@@ -51,19 +49,11 @@ func (g *gatewayProcess) serve(t testing.TB, set map[string]string) {
 		"gateway.reserve_mbps": "1", "api.listen": net.JoinHostPort(g.ip, fmt.Sprint(g.api)),
 	}
 	g.write(t, g.yml, yamlOf(values, set))
-	g.startAs(t, "gateway")
+	g.start(t)
 	realtest.Eventually(t, time.Minute, func() error {
 		_, _, err := g.get("/-/healthy")
 		return err
 	})
-}
-
-// startAs runs a command that takes a configuration and has a web listener.
-func (h *host) startAs(t testing.TB, command string) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], command, "--config.file="+h.yml, "--web.listen-address="+net.JoinHostPort(h.ip, fmt.Sprint(h.web)), "--log.level=debug")
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	h.cmd, h.exited = cmd, realtest.Spawn(t, cmd, filepath.Join(h.dir, "log"))
 }
 
 // fleetSeed is the reply of a gateway's GET /turncredential.

@@ -36,6 +36,7 @@ type host struct {
 	env            []string
 	prefix         []string
 	program        string // the turnwarden that start runs; empty = this binary
+	command        string // that it is given
 
 	cmd    *exec.Cmd
 	exited <-chan struct{}
@@ -56,7 +57,7 @@ func newHost(t testing.TB, o options) *host {
 	t.Helper()
 	realtest.Require(t, "turnserver", "turnadmin", "sqlite3")
 	ip := realtest.Loopback(t)
-	h := &host{dir: t.TempDir(), ip: ip, env: o.environment}
+	h := &host{command: "run", dir: t.TempDir(), ip: ip, env: o.environment}
 	h.turn, h.api, h.web = realtest.FreePort(t, ip), realtest.FreePort(t, ip), realtest.FreePort(t, ip)
 	if o.far != nil { // where nobody else has a port
 		ip = o.far.Theirs
@@ -147,7 +148,7 @@ func (h *host) socket() string { return filepath.Join(h.dir, "admin.sock") }
 
 func (h *host) args() []string {
 	return []string{
-		"run", "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)),
+		h.command, "--config.file=" + h.yml, "--web.listen-address=" + net.JoinHostPort(h.ip, fmt.Sprint(h.web)),
 		"--web.config.file=" + h.webConfig,
 	}
 }
@@ -157,7 +158,7 @@ func (h *host) start(t testing.TB) {
 	t.Helper()
 	command := slices.Concat(h.prefix, []string{cmp.Or(h.program, os.Args[0])}, h.args(), []string{"--log.level=debug"})
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), append(h.env, "TURNWARDEN_TEST_RUN_MAIN=1")...)
+	cmd.Env = append(os.Environ(), append(h.env, runMain)...)
 	h.cmd, h.exited = cmd, realtest.Spawn(t, cmd, filepath.Join(h.dir, "log"))
 }
 

@@ -32,7 +32,7 @@ func startPM2(t *testing.T, h *host) *pm2 {
 	}
 	p := &pm2{
 		t: t, program: filepath.Join(dir, "node_modules/.bin/pm2"), app: filepath.Join(dir, "ecosystem.config.cjs"),
-		env: append(os.Environ(), "PM2_HOME="+filepath.Join(dir, "home"), "TURNWARDEN_TEST_RUN_MAIN=1"),
+		env: append(os.Environ(), "PM2_HOME="+filepath.Join(dir, "home"), runMain),
 	}
 	args, err := json.Marshal(h.args())
 	if err != nil {

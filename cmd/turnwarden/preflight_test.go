@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -134,15 +133,14 @@ func TestBadInput(t *testing.T) {
 			if test.prepare != nil {
 				test.prepare(t, h)
 			}
-			cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=error")...)
-			cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+			cmd := turnwarden(append(h.args(), "--log.level=error")...)
 			timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 			defer timer.Stop()
-			out, _ := cmd.CombinedOutput()
-			if code := cmd.ProcessState.ExitCode(); code != 2 {
+			out, code := finish(cmd)
+			if code != 2 {
 				t.Errorf("exit code %d, want 2", code)
 			}
-			text := strings.TrimSpace(string(out))
+			text := strings.TrimSpace(out)
 			if strings.Contains(text, "\n") {
 				t.Errorf("more than one line:\n%s", text)
 			}
@@ -228,15 +226,13 @@ func TestUnreadableConf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(program, "check-config", "--config.file="+filepath.Join(dir, "turnwarden.yml"))
-	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	cmd := turnwarden("check-config", "--config.file="+filepath.Join(dir, "turnwarden.yml"))
+	cmd.Path, cmd.Dir = program, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, err := cmd.CombinedOutput()
-	text := strings.TrimSpace(string(out))
-	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 2 || strings.Contains(text, "\n") ||
-		!strings.Contains(text, "turnserver.conf") || !strings.Contains(text, "65534") {
-		t.Errorf("%v: %s", err, text)
+	out, code := finish(cmd)
+	text := strings.TrimSpace(out)
+	if code != 2 || strings.Contains(text, "\n") || !strings.Contains(text, "turnserver.conf") || !strings.Contains(text, "65534") {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 	t.Log(text)
 }
@@ -279,10 +275,7 @@ func TestSecondRun(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
 	h.serve(t)
-	cmd := exec.Command(os.Args[0], append(h.args(), "--log.level=error")...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	out, _ := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(string(out), "pid ") {
+	if out, code := finish(turnwarden(append(h.args(), "--log.level=error")...)); code != 2 || !strings.Contains(out, "pid ") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	if h.child(t) == 0 {

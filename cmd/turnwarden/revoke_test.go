@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -22,15 +21,6 @@ import (
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
-
-// ask runs a client command on the host's admin socket.
-func (h *host) ask(t *testing.T, args ...string) (out string, code int) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], append(args, "--socket="+h.socket())...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	b, _ := cmd.CombinedOutput()
-	return string(b), cmd.ProcessState.ExitCode()
-}
 
 // call is a client with an allocation that it refreshes by hand, to see the codes.
 type call struct {

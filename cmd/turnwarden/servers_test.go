@@ -25,10 +25,7 @@ import (
 
 // servers runs turnwarden servers.
 func servers(args ...string) (out string, code int) {
-	cmd := exec.Command(os.Args[0], append([]string{"servers"}, args...)...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	b, _ := cmd.CombinedOutput()
-	return string(b), cmd.ProcessState.ExitCode()
+	return finish(turnwarden(append([]string{"servers"}, args...)...))
 }
 
 func TestServers(t *testing.T) {
@@ -69,8 +66,7 @@ func watchServers(t *testing.T, z *realtest.ZooKeeper, terminal bool, args ...st
 	if err := os.WriteFile(file, fmt.Appendf(nil, "registry: {zookeeper: %q, session_timeout: 4s}\ngateway: {}\n", z.Addr()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := &watching{t: t, cmd: exec.Command(os.Args[0], append([]string{"servers", "--watch", "--config.file=" + file}, args...)...), read: make(chan struct{})}
-	w.cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	w := &watching{t: t, cmd: turnwarden(append([]string{"servers", "--watch", "--config.file=" + file}, args...)...), read: make(chan struct{})}
 	var ours, theirs *os.File
 	if terminal {
 		ours, theirs = openTerminal(t)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,8 +67,7 @@ func TestLogs(t *testing.T) {
 	if out, _ := h.ask(t, "logs", "-n", "1"); strings.Count(out, "\n") != 1 {
 		t.Errorf("-n 1:\n%s", out)
 	}
-	cmd := exec.Command(os.Args[0], "logs", "-f", "-n", "0", "--socket="+h.socket())
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
+	cmd := h.client("logs", "-f", "-n", "0")
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

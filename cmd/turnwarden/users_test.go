@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,16 +55,6 @@ func (h *host) users(t *testing.T) (names []string) {
 		names = append(names, strings.Fields(line)[0])
 	}
 	return names
-}
-
-// answer runs a client command with an answer on its stdin.
-func (h *host) answer(t *testing.T, stdin string, args ...string) (out string, code int) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], append(args, "--socket="+h.socket())...)
-	cmd.Env = append(os.Environ(), "TURNWARDEN_TEST_RUN_MAIN=1")
-	cmd.Stdin = strings.NewReader(stdin)
-	b, _ := cmd.CombinedOutput()
-	return string(b), cmd.ProcessState.ExitCode()
 }
 
 // neverInArguments looks at the arguments of all processes until the test is over.
