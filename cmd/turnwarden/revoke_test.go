@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,113 +20,6 @@ import (
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
-
-// call is a client with an allocation that it refreshes by hand, to see the codes.
-type call struct {
-	conn      net.Conn
-	user      stun.Username
-	realm     stun.Realm
-	nonce     stun.Nonce
-	integrity stun.MessageIntegrity
-}
-
-// newCall connects, and asks for nothing yet.
-func newCall(t testing.TB, network, addr string, s seed) *call {
-	t.Helper()
-	conn, err := net.Dial(network, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &call{
-		conn: conn, user: stun.NewUsername(s.UserID), realm: stun.NewRealm(realtest.Realm),
-		integrity: stun.NewLongTermIntegrity(s.UserID, realtest.Realm, s.Password),
-	}
-}
-
-// dialCall opens a call with the credential.
-func dialCall(t testing.TB, addr string, s seed) *call {
-	t.Helper()
-	c := newCall(t, "udp", addr, s)
-	if code := c.request(t, stun.MethodAllocate, requestedUDP{}); code != 0 {
-		t.Fatalf("allocate: %d", code)
-	}
-	return c
-}
-
-type requestedUDP struct{}
-
-func (requestedUDP) AddTo(m *stun.Message) error {
-	m.Add(stun.AttrRequestedTransport, []byte{17, 0, 0, 0})
-	return nil
-}
-
-type peerAddress struct{}
-
-func (peerAddress) AddTo(m *stun.Message) error {
-	return stun.XORMappedAddress{IP: net.IPv4(127, 0, 0, 1), Port: 9}.AddToAs(m, stun.AttrXORPeerAddress)
-}
-
-// request asks until it is answered, follows a new nonce, and returns the error code,
-// 0 for a success, -1 without an answer.
-func (c *call) request(t testing.TB, method stun.Method, more ...stun.Setter) int {
-	t.Helper()
-	for range 4 {
-		setters := append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, more...)
-		if len(c.nonce) > 0 {
-			setters = append(setters, c.user, c.realm, c.nonce, c.integrity)
-		}
-		m, err := stun.Build(setters...)
-		if err != nil {
-			t.Error(err)
-			return -1
-		}
-		answer := c.exchange(m)
-		if answer == nil {
-			return -1
-		}
-		if answer.Type.Class == stun.ClassSuccessResponse {
-			return 0
-		}
-		var code stun.ErrorCodeAttribute
-		if err := code.GetFrom(answer); err != nil {
-			t.Error(err)
-			return -1
-		}
-		first := len(c.nonce) == 0
-		var nonce stun.Nonce
-		if nonce.GetFrom(answer) == nil {
-			c.nonce = nonce
-		}
-		if code.Code == stun.CodeStaleNonce || code.Code == stun.CodeUnauthorized && first {
-			continue
-		}
-		return int(code.Code)
-	}
-	return int(stun.CodeStaleNonce)
-}
-
-// exchange returns the answer, nil without one.
-func (c *call) exchange(m *stun.Message) *stun.Message {
-	buf := make([]byte, 2048)
-	for range 10 {
-		if _, err := c.conn.Write(m.Raw); err != nil {
-			return nil // a session over TCP that was ended takes its connection along
-		}
-		_ = c.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-		n, err := c.conn.Read(buf)
-		if err != nil {
-			continue
-		}
-		answer := &stun.Message{Raw: append([]byte{}, buf[:n]...)}
-		if answer.Decode() == nil && answer.TransactionID == m.TransactionID {
-			return answer
-		}
-	}
-	return nil
-}
-
-func (c *call) refresh(t testing.TB) int { t.Helper(); return c.request(t, stun.MethodRefresh) }
 
 // TestRevoke: a compromised generation with 200 calls is dead within 2 s, its calls end,
 // and 50 calls of its successor go on.
