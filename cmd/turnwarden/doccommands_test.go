@@ -226,7 +226,7 @@ type sandbox struct {
 
 func newSandbox(t *testing.T, docs map[string]string) *sandbox {
 	t.Helper()
-	realtest.Require(t, "unshare", "ip", "java", "turnserver", "turnadmin", "sqlite3", "prometheus", "promtool", "curl", "jq", "openssl", "ss", "nft", "nc", "top", "pidof", "pkill")
+	realtest.Require(t, "unshare", "ip", "java", "turnserver", "turnadmin", "sqlite3", "prometheus", "promtool", "curl", "jq", "openssl", "ss", "nft", "nc", "top", "pidof")
 	if os.Geteuid() != 0 {
 		realtest.Missing(t, "namespaces and mounts need root")
 	}

@@ -54,9 +54,36 @@ func TestLogKeys(t *testing.T) {
 	}
 }
 
+// TestLogsInDocs: what the documents have people look for in the log is in one of its
+// messages. Not what turnserver says, which is looked for with grep -i, nor keys.
+func TestLogsInDocs(t *testing.T) {
+	var messages strings.Builder
+	for _, call := range logCalls(t) {
+		messages.WriteString(call.message + "\n")
+	}
+	found := 0
+	for path, doc := range documents(t) {
+		for _, m := range regexp.MustCompile(`(?m)^.*journalctl -u .* grep (?:-E )?'?([^-'\n][^'\n]*)`).FindAllStringSubmatch(doc, -1) {
+			if regexp.MustCompile(`^[a-z]+=`).MatchString(m[1]) {
+				continue
+			}
+			for words := range strings.SplitSeq(m[1], "|") {
+				found++
+				if words, _, _ = strings.Cut(words, ".*"); !strings.Contains(messages.String(), words) {
+					t.Errorf("%s: %s: no message of the log has %q", path, m[0], words)
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d found", found)
+	}
+}
+
 type logCall struct {
-	where string
-	keys  []string
+	where   string
+	message string // empty of With
+	keys    []string
 }
 
 // logCalls finds every call of a logger in the code of this module.
@@ -74,7 +101,13 @@ func logCalls(t *testing.T) (all []logCall) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
 				if args, ok := logArguments(call); ok {
-					all = append(all, logCall{files.Position(call.Pos()).String(), keysOf(t, files, args)})
+					one := logCall{where: files.Position(call.Pos()).String(), keys: keysOf(t, files, args)}
+					if before := len(call.Args) - len(args); before > 0 {
+						if literal, ok := call.Args[before-1].(*ast.BasicLit); ok {
+							one.message, _ = strconv.Unquote(literal.Value)
+						}
+					}
+					all = append(all, one)
 				}
 			}
 			return true
