@@ -120,12 +120,7 @@ func TestTokensOverTLS(t *testing.T) {
 	answers(second, 200)
 	answers(first, 401)
 	h.write(t, tokens, firstLine+"\nsecond\n")
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if v := h.metric(t, `turnwarden_file_usable{key="api.tokens_file"}`); v != "0" {
-			return fmt.Errorf("file_usable is %s", v)
-		}
-		return nil
-	})
+	h.metricIs(t, `turnwarden_file_usable{key="api.tokens_file"}`, "0", 20*time.Second)
 	answers(second, 200) // a mistake changes nothing
 	answers(first, 401)
 	if log := h.tail(); !strings.Contains(log, "line 2: found") || !strings.Contains(log, "stays in force") {

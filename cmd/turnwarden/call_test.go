@@ -120,10 +120,7 @@ func (c *call) refresh(t testing.TB) int { t.Helper(); return c.request(t, stun.
 // open opens n calls, as the clients of the node.
 func (h *host) open(t *testing.T, n int) (calls []*call) {
 	t.Helper()
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	for range n {
 		calls = append(calls, dialCall(t, h.addr().String(), s))
 	}

@@ -37,12 +37,7 @@ func TestDrainFifty(t *testing.T) {
 	restart := h.begin(t, "restart", "--no-lock", "--deadline=10m")
 	restart.said(t, "cannot refuse new calls")
 	h.drains(t)
-	realtest.Eventually(t, 10*time.Second, func() error { // a probe may have been under way
-		if got := h.metric(t, "turnwarden_allocations"); got != "50" {
-			return fmt.Errorf("%s allocations, and our own probe is none of them; want 50", got)
-		}
-		return nil
-	})
+	h.metricIs(t, "turnwarden_allocations", "50", 10*time.Second) // a probe may have been under way
 	if end := h.metric(t, "turnwarden_drain_deadline_timestamp_seconds"); end == "0" {
 		t.Error("no deadline in the metrics")
 	}
@@ -158,10 +153,7 @@ func TestDrainRefuses(t *testing.T) {
 	if took := time.Since(began); took < 4*time.Second {
 		t.Errorf("new calls refused after %v, and the session timeout is 4 s", took)
 	}
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	refused, generation := h.metric(t, `turnwarden_refusals_total{code="403"}`), s.UserID
 	// Some probes and rotations would have been due in this time.
 	select {
@@ -212,12 +204,7 @@ func TestDrainAndDie(t *testing.T) {
 	h.serve(t)
 	h.open(t, 2)
 	// What begins beside a probe of our own is counted when it is known not to be one.
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if n := h.metric(t, "turnwarden_allocations"); n != "2" {
-			return fmt.Errorf("%s allocations are counted", n)
-		}
-		return nil
-	})
+	h.metricIs(t, "turnwarden_allocations", "2", 20*time.Second)
 	child := h.child(t)
 	drain := h.begin(t, "drain", "--no-lock", "--then=hold")
 	drain.said(t, "answers 403")
@@ -266,12 +253,7 @@ func TestDrainQueue(t *testing.T) {
 		hosts = append(hosts, h)
 	}
 	for _, h := range hosts {
-		realtest.Eventually(t, 20*time.Second, func() error {
-			if got := h.metric(t, "turnwarden_zookeeper_registered"); got != "1" {
-				return fmt.Errorf("registered %s", got)
-			}
-			return nil
-		})
+		h.metricIs(t, "turnwarden_zookeeper_registered", "1", 20*time.Second)
 	}
 	if out, code := hosts[0].ask(t, "drain", "--then=hold"); code != 0 {
 		t.Fatalf("%d\n%s", code, out)

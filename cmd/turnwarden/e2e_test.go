@@ -78,10 +78,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	for ctx.Err() == nil && !t.Failed() {
 		record := listed(t, c, 5*time.Second)
 		asked := time.Now()
-		s, err := fetch(record.RESTAddr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := mustFetch(t, record.RESTAddr)
 		// It was handed out after it was asked for.
 		if left := s.expires().Sub(asked); left < 2*time.Second {
 			short = append(short, left)
@@ -131,10 +128,7 @@ func TestOtherClients(t *testing.T) {
 	realtest.Require(t, "turnutils_uclient")
 	h := newHost(t, options{})
 	h.serve(t)
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	peer := realtest.Peer(t)
 	t.Run("pion", func(t *testing.T) { relayWithPion(t, h.addr(), s, peer) })
 	t.Run("uclient", func(t *testing.T) {

@@ -51,12 +51,7 @@ func everybodyOf(t *testing.T, h *host, server string, calls int) *everybody {
 	for range calls {
 		c.call(peer)
 	}
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if n := h.metric(t, "turnwarden_allocations"); n != strconv.Itoa(calls) {
-			return fmt.Errorf("%s of %d calls are counted", n, calls)
-		}
-		return nil
-	})
+	h.metricIs(t, "turnwarden_allocations", strconv.Itoa(calls), 20*time.Second)
 	for range 3 {
 		c.every(5*time.Millisecond, func() { c.get(fresh, "http://"+h.rest()+"/turncredential", &c.credentials, c.credential) })
 	}
@@ -210,10 +205,7 @@ func client(t *testing.T, server string) *zk.Conn {
 
 // call sends a packet through the relay every 20 ms, and counts those that come back.
 func (c *everybody) call(peer netip.AddrPort) {
-	s, err := fetch(c.h.rest())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	s := mustFetch(c.t, c.h.rest())
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		c.t.Fatal(err)

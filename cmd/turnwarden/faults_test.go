@@ -48,10 +48,7 @@ func TestChildKilledTenTimes(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
 	h.serve(t)
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	for i := range 10 {
 		pid := h.child(t) // fails the test if there are two
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -60,12 +57,7 @@ func TestChildKilledTenTimes(t *testing.T) {
 		if _, err := fetch(h.rest()); err != nil {
 			t.Errorf("no credential while the child restarts: %v", err)
 		}
-		realtest.Eventually(t, 10*time.Second, func() error {
-			if now := h.child(t); now == 0 || now == pid {
-				return fmt.Errorf("child %d, was %d", now, pid)
-			}
-			return nil
-		})
+		h.another(t, pid, 10*time.Second)
 		serves(t, h, s, 5*time.Second)
 		h.waitReady(t)
 		if got, want := h.metric(t, `turnwarden_child_restarts_total{reason="signal"}`), fmt.Sprint(i+1); got != want {
@@ -79,10 +71,7 @@ func TestChildKilledTenTimes(t *testing.T) {
 func TestTurnwardenKilled(t *testing.T) {
 	t.Parallel()
 	h, _, c := registered(t, options{})
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	child := h.child(t)
 	h.signal(t, syscall.SIGKILL)
 	<-h.exited
@@ -90,10 +79,7 @@ func TestTurnwardenKilled(t *testing.T) {
 	unlisted(t, c, 4*time.Second+500*time.Millisecond+time.Second) // session timeout + tickTime + 1 s
 
 	h.serve(t)
-	after, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := mustFetch(t, h.rest())
 	if after != before {
 		t.Errorf("a restart changed the credential: %+v, was %+v", after, before)
 	}
@@ -250,10 +236,7 @@ func TestFullIsNotBroken(t *testing.T) {
 		"credentials.rotate_every": "1s", "credentials.lifetime": "30s",
 	}})
 	child := h.child(t)
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	var calls []func()
 	for range 3 {
 		calls = append(calls, holdAllocation(t, h.addr(), before))

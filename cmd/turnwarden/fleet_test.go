@@ -209,28 +209,15 @@ func TestFleet(t *testing.T) {
 	// The TURN server alone: turnwarden finds out, unlists it, and starts another.
 	child := three.child(t)
 	strike("the TURN server hangs", three, hung, func() { _ = syscall.Kill(child, syscall.SIGSTOP) })
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if now := three.child(t); now == 0 || now == child {
-			return fmt.Errorf("child %d, was %d", now, child)
-		}
-		return nil
-	})
+	three.another(t, child, 20*time.Second)
 	healthy()
 	child = one.child(t)
 	strike("the TURN server is killed", one, atOnce, func() { _ = syscall.Kill(child, syscall.SIGKILL) })
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if now := one.child(t); now == 0 || now == child {
-			return fmt.Errorf("child %d, was %d", now, child)
-		}
-		return nil
-	})
+	one.another(t, child, 20*time.Second)
 	healthy()
 
 	// A drain waits for a call to end, and nobody new comes meanwhile.
-	s, err := fetch(two.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, two.rest())
 	hangUp := holdAllocation(t, two.addr(), s)
 	f = strike("drained", two, atOnce, func() { two.signal(t, syscall.SIGTERM) })
 	c.avoided(f, 2*time.Second)

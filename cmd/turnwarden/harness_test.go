@@ -248,6 +248,17 @@ func (h *host) metric(t testing.TB, series string) string {
 	return ""
 }
 
+// metricIs waits until a series has the value.
+func (h *host) metricIs(t testing.TB, series, want string, limit time.Duration) {
+	t.Helper()
+	realtest.Eventually(t, limit, func() error {
+		if got := h.metric(t, series); got != want {
+			return fmt.Errorf("%s %s, want %s", series, got, want)
+		}
+		return nil
+	})
+}
+
 func (h *host) tail() string {
 	b, err := os.ReadFile(filepath.Join(h.dir, "log"))
 	if err != nil {
@@ -273,6 +284,17 @@ func (h *host) child(t testing.TB) int {
 		return 0
 	}
 	return pids[0]
+}
+
+// another waits for a turnserver in place of that one.
+func (h *host) another(t testing.TB, than int, limit time.Duration) {
+	t.Helper()
+	realtest.Eventually(t, limit, func() error {
+		if now := h.child(t); now == 0 || now == than {
+			return fmt.Errorf("child %d, was %d", now, than)
+		}
+		return nil
+	})
 }
 
 // turnservers lists the live processes that run with this configuration file, less what
@@ -327,6 +349,16 @@ func fetch(restAddr string) (seed, error) {
 		return seed{}, fmt.Errorf("%d %q", code, body)
 	}
 	return s, nil
+}
+
+// mustFetch is fetch where there has to be one.
+func mustFetch(t testing.TB, restAddr string) seed {
+	t.Helper()
+	s, err := fetch(restAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func (h *host) rest() string { return net.JoinHostPort(h.ip, fmt.Sprint(h.api)) }

@@ -36,10 +36,7 @@ func stated(t *testing.T, c *zk.Conn, want string) (r directory.Record) {
 func TestMaintenance(t *testing.T) {
 	t.Parallel()
 	h, _, c := registered(t, options{})
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	child := h.child(t)
 	if out, code := h.ask(t, "maintenance", "on"); code != 0 || !strings.Contains(out, "record ") {
 		t.Fatalf("%d %s", code, out)

@@ -16,10 +16,7 @@ import (
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
 	h, z, _ := registered(t, options{set: map[string]string{"node": "turn-1", "traffic.interface": "lo"}})
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	url, tab, reads := watchPage(t, h)
 	reads(".headline", 20*time.Second, "Listed, ", "bit/s free, 0 allocations")
 	reads("#server", 20*time.Second, "running", fmt.Sprint(h.child(t)), "It has not ended")

@@ -251,10 +251,7 @@ func TestChildAsAnotherUser(t *testing.T) {
 	})
 	h.turn = 443
 	h.serve(t)
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	serves(t, h, s, time.Second)
 	info, err := os.Stat(dir + "/state/turnserver.conf")
 	if err != nil || info.Mode().Perm() != 0o600 {

@@ -162,10 +162,7 @@ func TestWithoutUDP(t *testing.T) {
 	if _, body, _ := h.get("/metrics"); strings.Contains(body, `probe_success{transport="udp"}`) {
 		t.Error("UDP was probed")
 	}
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	if _, err := (probe.Listener{Transport: probe.TCP, Addr: h.addr()}).Allocate(t.Context(), s.UserID, s.Password); err != nil {
 		t.Errorf("the credential over TCP: %v", err)
 	}

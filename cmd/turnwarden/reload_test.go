@@ -101,10 +101,7 @@ func TestReload(t *testing.T) {
 	t.Parallel()
 	h, z, c := registered(t, options{})
 	calls, child := h.open(t, 3), h.child(t)
-	old, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := mustFetch(t, h.rest())
 	h.reloads(t, "nothing new", 0, "both files are valid")
 	began := h.metric(t, "turnwarden_config_last_reload_success_timestamp_seconds")
 
@@ -222,12 +219,7 @@ func TestReloadDrain(t *testing.T) {
 	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if pid := h.child(t); pid == 0 || pid == child {
-			return fmt.Errorf("child %d", pid)
-		}
-		return nil
-	})
+	h.another(t, child, 20*time.Second)
 	h.waitReady(t)
 	if got := rendered(); strings.Contains(got, "total-quota") || got == old {
 		t.Errorf("after a crash:\n%s", got)

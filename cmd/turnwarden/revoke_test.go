@@ -27,10 +27,7 @@ func TestRevoke(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{set: map[string]string{"credentials.userdb": "sqlite"}})
 	h.serve(t)
-	compromised, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	compromised := mustFetch(t, h.rest())
 	var theirs, ours []*call
 	for range 200 {
 		theirs = append(theirs, dialCall(t, h.addr().String(), compromised))
@@ -99,18 +96,23 @@ func TestRevoke(t *testing.T) {
 // arguments of every process.
 func noPasswords(t *testing.T, h *host, passwords ...string) {
 	t.Helper()
-	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	var arguments strings.Builder
-	for _, c := range cmdlines {
-		b, _ := os.ReadFile(c)
-		arguments.Write(b)
-	}
+	running := strings.Join(arguments(), "\n")
 	for _, p := range passwords {
-		if strings.Contains(arguments.String(), p) {
+		if strings.Contains(running, p) {
 			t.Error("a password is in the arguments of a process")
 		}
 		noSecretsInSight(t, h, p)
 	}
+}
+
+// arguments are those of every process.
+func arguments() (all []string) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range paths {
+		b, _ := os.ReadFile(path) // it may have ended
+		all = append(all, string(b))
+	}
+	return all
 }
 
 // noSecretsInSight looks at what turnwarden itself shows.
@@ -139,10 +141,7 @@ func TestParkedAttacker(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
 	h.serve(t)
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	var parked []*call
 	for i := range 10 {
 		network := "udp"
@@ -209,10 +208,7 @@ func TestSecretMode(t *testing.T) {
 		"credentials.mode": "secret", "credentials.userdb": "sqlite", "credentials.lifetime": "6s", "credentials.rotate_every": "2s",
 	}})
 	h.serve(t)
-	alice, err := fetch(h.rest() + "/turncredential?userid=alice&ttl=5#")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustFetch(t, h.rest()+"/turncredential?userid=alice&ttl=5#")
 	expiry, id, _ := strings.Cut(alice.UserID, ":")
 	if seconds, err := strconv.ParseInt(expiry, 10, 64); err != nil || id != "alice" || seconds*1000 != alice.ExpiredTime {
 		t.Errorf("credential %+v", alice)
@@ -300,12 +296,3 @@ func TestSecretMode(t *testing.T) {
 
 // sweepSeen is the time between two sweeps.
 const sweepSeen = time.Second
-
-func mustFetch(t *testing.T, url string) seed {
-	t.Helper()
-	s, err := fetch(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}

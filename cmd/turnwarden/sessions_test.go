@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -74,12 +73,7 @@ func TestAllocationsAreTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.metricIs(t, "turnwarden_allocations", "0", 10*time.Second)
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if pid := h.child(t); pid == 0 || pid == child {
-			return errors.New("not started again")
-		}
-		return nil
-	})
+	h.another(t, child, 20*time.Second)
 	h.waitReady(t)
 	before, _ := strconv.Atoi(h.metric(t, "turnwarden_allocations_created_total"))
 	calls = h.callMany(t, s, 100)
@@ -205,17 +199,6 @@ func (h *host) counted(t *testing.T, want int, calls []*call, limit time.Duratio
 		}
 		if err != nil || listed != want || sockets < want || got != strconv.Itoa(want) {
 			return fmt.Errorf("%d listed, %d relay sockets, turnwarden says %s; want %d (%w)", listed, sockets, got, want, err)
-		}
-		return nil
-	})
-}
-
-// metricIs waits until a series has the value.
-func (h *host) metricIs(t *testing.T, series, want string, limit time.Duration) {
-	t.Helper()
-	realtest.Eventually(t, limit, func() error {
-		if got := h.metric(t, series); got != want {
-			return fmt.Errorf("%s %s, want %s", series, got, want)
 		}
 		return nil
 	})

@@ -109,10 +109,7 @@ func TestAlone(t *testing.T) {
 func TestOrderlyStop(t *testing.T) {
 	t.Parallel()
 	h, _, c := registered(t, options{})
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	child := h.child(t)
 	_, _, deleted, err := c.ExistsW("/turn/servers/" + hostName(t))
 	if err != nil {
@@ -193,10 +190,7 @@ func hostName(t *testing.T) string {
 func TestDrainOnSIGTERM(t *testing.T) {
 	t.Parallel()
 	h, _, c := registered(t, options{set: map[string]string{"coturn.drain_timeout": "1m"}})
-	s, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustFetch(t, h.rest())
 	hangUp := holdAllocation(t, h.addr(), s)
 	h.signal(t, syscall.SIGTERM)
 	realtest.Eventually(t, 5*time.Second, func() error {

@@ -40,21 +40,13 @@ func TestUpgradesInARow(t *testing.T) {
 	h := installed(t, options{})
 	h.serve(t)
 	calls, child := h.open(t, 3), h.child(t)
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	counted := func() {
 		t.Helper()
 		for series, want := range map[string]string{
 			"turnwarden_allocations": "3", "turnwarden_allocations_created_total": "3", `turnwarden_child_restarts_total{reason="signal"}`: "0",
 		} {
-			realtest.Eventually(t, 20*time.Second, func() error {
-				if got := h.metric(t, series); got != want {
-					return fmt.Errorf("%s %s, want %s", series, got, want)
-				}
-				return nil
-			})
+			h.metricIs(t, series, want, 20*time.Second)
 		}
 	}
 	counted()
@@ -106,12 +98,7 @@ func TestUpgradesInARow(t *testing.T) {
 		return nil
 	})
 	hangUp(t, calls)
-	realtest.Eventually(t, 20*time.Second, func() error {
-		if got := h.metric(t, "turnwarden_allocations"); got != "0" {
-			return fmt.Errorf("%s allocations", got)
-		}
-		return nil
-	})
+	h.metricIs(t, "turnwarden_allocations", "0", 20*time.Second)
 	h.signal(t, syscall.SIGTERM)
 	if code := h.wait(t, 20*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -245,10 +232,7 @@ func TestUpgradeWhileTurnadminHangs(t *testing.T) {
 	}
 	h.serve(t)
 	child := h.child(t)
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	h.write(t, hang, "")
 	rotate := h.begin(t, "rotate")
 	realtest.Eventually(t, 20*time.Second, func() error { _, err := os.Stat(begun); return err })
@@ -282,10 +266,7 @@ func TestUpgradeWhileTurnadminHangs(t *testing.T) {
 		}
 		return err
 	})
-	after, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := mustFetch(t, h.rest())
 	dialCall(t, h.addr().String(), after)
 	dialCall(t, h.addr().String(), before)
 	if now := h.child(t); now != child {

@@ -14,10 +14,7 @@ func TestUpgradeRefused(t *testing.T) {
 	h := installed(t, options{})
 	h.serve(t)
 	calls, child, pid := h.open(t, 1), h.child(t), h.cmd.Process.Pid
-	before, err := fetch(h.rest())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := mustFetch(t, h.rest())
 	yml, err := os.ReadFile(h.yml)
 	if err != nil {
 		t.Fatal(err)
