@@ -33,6 +33,15 @@ func (a *actors) addStop(name string, stop func()) {
 	a.add(name, execute, interrupt)
 }
 
+// run returns when the last of them has stopped.
+func (a *actors) run() error {
+	err := a.group.Run()
+	if err == nil {
+		a.logger.Info("stopped")
+	}
+	return err
+}
+
 // actor adapts a Run method to oklog/run. Its interrupt returns only when run
 // has, and a group interrupts in the order of Add: so the order of Add is the
 // order of shutdown.

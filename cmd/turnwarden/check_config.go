@@ -17,19 +17,24 @@ func checkConfig(f flags, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%s is valid\n", f.configFile)
 		return nil
 	}
-	cfg, err := LoadConfig(f.configFile)
-	if err != nil {
-		return refuse(err)
-	}
-	conf, err := readConf(cfg)
+	conf, err := readFiles(f.configFile)
 	if err != nil {
 		return refuse(err)
 	}
 	for _, w := range conf.Warnings {
 		fmt.Fprintln(stdout, "warning:", w)
 	}
-	fmt.Fprintf(stdout, "%s and %s are valid\n", f.configFile, cfg.Coturn.ConfigFile)
+	fmt.Fprintf(stdout, "%s and %s are valid\n", f.configFile, conf.Path)
 	return nil
+}
+
+// readFiles reads turnwarden.yml, and returns the turnserver.conf that it names.
+func readFiles(configFile string) (*coturn.Conf, error) {
+	cfg, err := LoadConfig(configFile)
+	if err != nil {
+		return nil, err
+	}
+	return readConf(cfg)
 }
 
 // readConf reads turnserver.conf and refuses what turnserver would do but this

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -62,7 +63,7 @@ func (s *site) command(log *service.ChildLog, hurry <-chan struct{}, thread *sup
 		StopTimeout: s.cfg.Coturn.StopTimeout, Hurry: hurry,
 		Stdout: log.Stdout, Stderr: log.Stderr, Thread: thread,
 	}
-	if s.as != nil && s.conf.ListeningPort < 1024 || s.as != nil && (s.conf.TLS || s.conf.DTLS) && s.conf.TLSListeningPort < 1024 {
+	if s.as != nil && slices.ContainsFunc(s.listening(), func(a netip.AddrPort) bool { return a.Port() < 1024 }) {
 		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
 	}
 	return command

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,10 +39,7 @@ func examine(f flags, stdout io.Writer, s *signals) error {
 	all := doctor.Examine(p)
 	d := diagnosis{doctor.Worst(all), all, doctor.Diff(p.Conf, all)}
 	if f.output == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(d); err != nil {
+		if err := printJSON(stdout, d); err != nil {
 			return fmt.Errorf("write the findings: %w", err)
 		}
 	} else {

@@ -93,11 +93,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
-	if err := g.group.Run(); err != nil {
-		return err
-	}
-	logger.Info("stopped")
-	return nil
+	return g.run()
 }
 
 // gatewaySite is what was found out and opened before the start.

@@ -69,11 +69,7 @@ func handOver(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 // announce says what is about to end. What turnwarden would refuse to start with ends
 // nothing.
 func (f *flags) announce(theirs systemd.Unit, stdout io.Writer) error {
-	cfg, err := LoadConfig(f.configFile)
-	if err != nil {
-		return refuse(err)
-	}
-	conf, err := readConf(cfg)
+	conf, err := readFiles(f.configFile)
 	if err != nil {
 		return refuse(err)
 	}

@@ -103,16 +103,7 @@ func (s *site) portsBut(rendered string) error {
 // links says why no interface can be measured, why their capacity is not known, and what
 // it is.
 func (s *site) links(cfg Config) (trouble, unknown string, mbps float64) {
-	host, err := traffic.ReadHost()
-	if err != nil {
-		return err.Error(), "", 0
-	}
-	s.outside = host.DefaultSource
-	names, err := host.Select(cfg.Traffic.Interface, s.conf.RelayIPs, s.conf.ListeningIPs)
-	if err != nil {
-		return err.Error(), "", 0
-	}
-	if s.source, err = traffic.NewProcfs("/proc", "/sys", names); err != nil {
+	if err := s.findSource(cfg); err != nil {
 		return err.Error(), "", 0
 	}
 	mbps = float64(cfg.Traffic.CapacityMbps)

@@ -272,7 +272,8 @@ func (s *site) prepareUserDB(ctx context.Context, cfg Config, from *heritage) er
 	return s.userdb.Prepare(ctx, cfg.Coturn.Turnadmin)
 }
 
-func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
+// findSource finds what is measured.
+func (s *site) findSource(cfg Config) error {
 	host, err := traffic.ReadHost()
 	if err != nil {
 		return err
@@ -282,7 +283,12 @@ func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if s.source, err = traffic.NewProcfs("/proc", "/sys", names); err != nil {
+	s.source, err = traffic.NewProcfs("/proc", "/sys", names)
+	return err
+}
+
+func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
+	if err := s.findSource(cfg); err != nil {
 		return err
 	}
 	if err := traffic.CheckCapacity(s.source, trafficConfig(cfg)); err != nil {

@@ -47,7 +47,7 @@ func probeCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 	c := app.Command("probe", "Ask any TURN or STUN server what only a working one can answer.").HelpLong(probeHelp)
 	c.Arg("uri", "turn:HOST[:PORT][?transport=udp|tcp], turns:, stun: or stuns:.").Required().StringVar(&f.probe.uri)
 	c.Flag("credential.file", "File with what to log in with, - for stdin: the answer of /turncredential, or {\"username\":…,\"password\":…}. Without it the server is asked as by a stranger.").StringVar(&f.probe.credential)
-	c.Flag("output", "text or json.").Default("text").EnumVar(&f.output, "text", "json")
+	outputFlag(c, f)
 	c.Flag("timeout", "How long each stage may take.").Default("5s").DurationVar(&f.probe.timeout)
 	return c
 }
@@ -77,7 +77,7 @@ func probeServer(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 	}
 	outcome := newProbeOutcome(f.probe.uri, listener, report)
 	if f.output == "json" {
-		err = outcome.printJSON(stdout)
+		err = printJSON(stdout, outcome)
 	} else {
 		err = outcome.printText(stdout)
 	}

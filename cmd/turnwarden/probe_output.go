@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -70,13 +69,6 @@ func newProbeOutcome(target string, l probe.Listener, r probe.Report) probeOutco
 		}
 	}
 	return o
-}
-
-func (o probeOutcome) printJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(o)
 }
 
 // printText writes a line for each stage: how long it took, and what it told.

@@ -191,11 +191,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
-	if err := g.group.Run(); err != nil {
-		return err
-	}
-	logger.Info("stopped")
-	return nil
+	return g.run()
 }
 
 // nerve is what Prometheus' nerve_sd_configs reads: where our metrics are.

@@ -66,7 +66,7 @@ func showServers(f flags, stdout io.Writer, s *signals) (err error) {
 	between := "" // one table and the next
 	if f.follow && f.output == "text" {
 		between = "\n"
-		if newPrinter(stdout).terminal {
+		if terminal(stdout) {
 			between = "\x1b[H\x1b[2J"
 		}
 	}

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
@@ -32,9 +29,7 @@ func showStatus(f flags, stdout io.Writer, s *signals) error {
 		return err
 	}
 	if f.output == "json" {
-		enc := json.NewEncoder(stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(status)
+		return printJSON(stdout, status)
 	}
 	return writeStatus(stdout, status, terminal(stdout))
 }
@@ -141,14 +136,4 @@ func showLogs(f flags, stdout io.Writer, s *signals) error {
 		return nil //nolint:nilerr // Ctrl-C is how following ends
 	}
 	return err
-}
-
-// terminal says whether a person looks on.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

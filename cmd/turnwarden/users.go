@@ -70,13 +70,12 @@ func readImport(path string) (i transport.Imported, err error) {
 type usersFlags struct {
 	what     string
 	patterns []string
-	yes      bool
 }
 
 func usersCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 	c := app.Command("users", "List the users of the userdb, or prune those that another program has left there. What is turnwarden's own is never pruned, what is not only if it is named. Exit code 1: not all that was named is gone.")
 	socketFlag(c, f)
-	c.Flag("yes", "Delete without asking.").BoolVar(&f.users.yes)
+	c.Flag("yes", "Delete without asking.").BoolVar(&f.yes)
 	c.Arg("list|prune", "What to do.").Required().EnumVar(&f.users.what, "list", "prune")
 	c.Arg("pattern", "Users to prune, with * for any characters and ? for one; quote it from the shell.").StringsVar(&f.users.patterns)
 	return c
@@ -114,7 +113,7 @@ func manageUsers(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 		fmt.Fprintln(stdout, "nothing to delete")
 		return nil
 	}
-	if !f.users.yes {
+	if !f.yes {
 		fmt.Fprintf(stdout, "Delete %s? Running calls go on, new logins with them are refused. Type yes: ", count(len(chosen), "user"))
 		answer, _ := bufio.NewReader(stdin).ReadString('\n')
 		if strings.TrimSpace(answer) != "yes" {
