@@ -30,7 +30,7 @@ func (s *site) listenAdmin(ctx context.Context, cfg Config, from *heritage, logg
 		s.admin, err = listenUnix(ctx, path)
 	}
 	if err != nil && path == defaultSocket {
-		logger.Warn("no admin socket: rotate and revoke cannot be asked for; set admin.socket to a path of this node's own", "err", err)
+		logger.Warn("no admin socket: no command can ask this turnwarden for anything; set admin.socket to a path of this node's own", "err", err)
 		return nil
 	}
 	if err != nil {

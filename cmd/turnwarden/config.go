@@ -105,7 +105,7 @@ type ServerTLSConfig struct {
 
 // AdminConfig says where operators' commands are taken.
 type AdminConfig struct {
-	Socket string `yaml:"socket" default:"/run/turnwarden/admin.sock" reload:"start" help:"Unix socket, mode 0600, that rotate and revoke use."`
+	Socket string `yaml:"socket" default:"/run/turnwarden/admin.sock" reload:"start" help:"Unix socket, mode 0600, over which commands such as status, rotate and drain ask the running turnwarden."`
 }
 
 // Mbps is a rate in megabits (10^6 bits) per second; 0 stands for auto.

@@ -52,7 +52,7 @@ func handOver(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 	case err != nil:
 		return err
 	case !ours.Exists():
-		return refuse(fmt.Errorf("handover: %s is not installed: install the package of turnwarden, or deploy/%[1]s of its source", systemd.Ours))
+		return refuse(fmt.Errorf("handover: %s is not installed: install the package of turnwarden, or deploy/package/%[1]s of its source", systemd.Ours))
 	case ours.Running() && systemd.Pending(theirs) == "":
 		fmt.Fprintf(stdout, "%s has the ports: %s\n", systemd.Ours, ours.Status)
 		return nil
