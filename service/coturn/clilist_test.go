@@ -52,7 +52,7 @@ func TestSessionList(t *testing.T) {
 	if err := list.complete(""); err != nil {
 		t.Error(err)
 	}
-	if err := list.complete("alice"); err == nil || !strings.Contains(err.Error(), `"bob>,<:x"`) {
+	if err := list.complete("alice"); err == nil || !strings.Contains(err.Error(), "another user") || strings.Contains(err.Error(), "bob") {
 		t.Errorf("a session of another user: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ func (s *SQLite) Put(ctx context.Context, username, password string) error {
 	key := s.db.key(username, password)
 	insert := fmt.Sprintf("INSERT OR REPLACE INTO turnusers_lt (realm, name, hmackey) VALUES (%s, %s, '%s');", quote(s.db.Realm), quote(username), key)
 	if err := s.db.change(ctx, insert+"SELECT hmackey "+s.db.row(username), key); err != nil {
-		return fmt.Errorf("store user %s: %w", username, err)
+		return fmt.Errorf("store the user: %w", err)
 	}
 	return nil
 }
@@ -44,7 +44,7 @@ func (s *SQLite) Delete(ctx context.Context, username string) error {
 		return err
 	}
 	if err := s.db.change(ctx, "DELETE "+s.db.row(username)+"SELECT hmackey "+s.db.row(username)); err != nil {
-		return fmt.Errorf("delete user %s: %w", username, err)
+		return fmt.Errorf("delete the user: %w", err)
 	}
 	return nil
 }

@@ -225,12 +225,12 @@ func lock(t *testing.T, db coturn.UserDB, kind string) (unlock func()) {
 // What turnadmin is seen to do wrong, no caller may take for success.
 func TestTurnadminMisbehaves(t *testing.T) {
 	tests := map[string]struct{ body, want string }{
-		"lies":          {"exit 0", "store user alice: the userdb does not show it afterwards"},
-		"fails":         {"echo no luck >&2; exit 3", "store user alice: turnadmin says: exit status 3"},
-		"aborts":        {"kill -ABRT $$", "store user alice: turnadmin says: signal: aborted"},
-		"admits it":     {`echo "0: : ERROR: Wrong password: $*"`, "store user alice: turnadmin says: Wrong password: -a -b %s -u alice -r " + realm + " -p ***"},
-		"admits, rc 1":  {`echo "0: : ERROR: Cannot open"; exit 1`, "store user alice: turnadmin says: Cannot open"},
-		"wrong program": {"", "store user alice: run turnadmin: fork/exec %s: "},
+		"lies":          {"exit 0", "store the user: the userdb does not show it afterwards"},
+		"fails":         {"echo no luck >&2; exit 3", "store the user: turnadmin says: exit status 3"},
+		"aborts":        {"kill -ABRT $$", "store the user: turnadmin says: signal: aborted"},
+		"admits it":     {`echo "0: : ERROR: Wrong password: $*"`, "store the user: turnadmin says: Wrong password: -a -b %s -u *** -r " + realm + " -p ***"},
+		"admits, rc 1":  {`echo "0: : ERROR: Cannot open"; exit 1`, "store the user: turnadmin says: Cannot open"},
+		"wrong program": {"", "store the user: run turnadmin: fork/exec %s: "},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ func (t *Turnadmin) Put(ctx context.Context, username, password string) error {
 	}
 	want := []string{t.db.key(username, password)}
 	if err := t.change(ctx, username, want, "-a", "-b", t.db.Path, "-u", username, "-r", t.db.Realm, "-p", password); err != nil {
-		return fmt.Errorf("store user %s: %w", username, err)
+		return fmt.Errorf("store the user: %w", err)
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (t *Turnadmin) Delete(ctx context.Context, username string) error {
 		return err
 	}
 	if err := t.change(ctx, username, nil, "-d", "-b", t.db.Path, "-u", username, "-r", t.db.Realm); err != nil {
-		return fmt.Errorf("delete user %s: %w", username, err)
+		return fmt.Errorf("delete the user: %w", err)
 	}
 	return nil
 }
@@ -143,8 +143,12 @@ func (db UserDB) turnadmin(ctx context.Context, program string, args ...string) 
 	if err != nil && said == "" {
 		said = err.Error()
 	}
+	// "Wrong password: " is followed by the arguments.
 	if i := slices.Index(args, "-p"); i >= 0 {
-		said = strings.ReplaceAll(said, args[i+1], "***") // "Wrong password: " is followed by it
+		said = strings.ReplaceAll(said, args[i+1], "***")
+	}
+	if i := slices.Index(args, "-u"); i >= 0 {
+		said = strings.ReplaceAll(said, "-u "+args[i+1], "-u ***")
 	}
 	return said, nil
 }
