@@ -305,7 +305,7 @@ func TestAdminClientErrors(t *testing.T) {
 			}()
 		})
 	}
-	const ok, hint = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "; is turnwarden running, and is this its admin.socket?"
+	const ok, hint = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "; is turnwarden running, is this its admin.socket (--socket names another), and are you root or its user?"
 	for name, c := range map[string]struct{ socket, want string }{
 		"no socket":         {filepath.Join(dir, "none"), "none: connect: no such file or directory" + hint},
 		"a stale one":       {stale, "connect: connection refused" + hint},

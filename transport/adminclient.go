@@ -22,7 +22,7 @@ func NewAdminClient(socket string) *AdminClient {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
-			return nil, fmt.Errorf("%w; is turnwarden running, and is this its admin.socket?", err)
+			return nil, fmt.Errorf("%w; is turnwarden running, is this its admin.socket (--socket names another), and are you root or its user?", err)
 		}
 		return c, nil
 	}

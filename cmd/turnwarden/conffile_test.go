@@ -22,7 +22,7 @@ func TestConfigurationFiles(t *testing.T) {
 # The configuration of turnwarden run: every key with its default. What is wrong with this file
 # or with turnserver.conf is said by
 #   turnwarden check-config --config.file=/etc/turnwarden/turnwarden.yml
-# systemctl reload turnwarden applies what it can, and names what needs a start.
+# systemctl reload turnwarden applies what it can, and names what waits.
 `)
 	testConfigurationFile(t, "gateway.yml", "registry: {zookeeper: [zk1]}", LoadGatewayFile, `
 # The configuration of turnwarden gateway: every key with its default. registry.zookeeper is the
