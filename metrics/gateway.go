@@ -62,25 +62,20 @@ func (c *gatewayCollector) Collect(ch chan<- prometheus.Metric) {
 func (e emitter) fleet(s *fleet.Snapshot) {
 	states := nodeStates()
 	count := make(map[string]int)
-	var usable, capacity, headroom float64
 	for _, n := range s.Nodes {
 		state := n.State()
 		if !slices.Contains(states, state) { // which anybody can write
 			state = "other"
 		}
 		count[state]++
-		if n.Candidate().Up {
-			usable++
-			capacity += n.Record.CapacityMbps
-			headroom += n.Record.FreeTraffic
-		}
 	}
 	for _, state := range append(states, "other") {
 		e.gauge(gatewayNodes, float64(count[state]), state)
 	}
-	e.gauge(gatewayUsable, usable)
+	sum := s.Sum()
+	e.gauge(gatewayUsable, float64(sum.Nodes))
 	e.gauge(gatewayHeld, float64(s.Held))
 	e.gauge(gatewayRejected, float64(s.Rejected))
-	e.gauge(gatewayCapacity, capacity*1e6/8)
-	e.gauge(gatewayHeadroom, headroom*1e6/8)
+	e.gauge(gatewayCapacity, sum.CapacityMbps*1e6/8)
+	e.gauge(gatewayHeadroom, sum.FreeMbps*1e6/8)
 }

@@ -164,14 +164,7 @@ func (g *Gateway) Status() GatewayStatus {
 }
 
 // Usable counts the nodes that may be picked.
-func (s GatewayStatus) Usable() (n int) {
-	for _, c := range s.Fleet.Candidates() {
-		if c.Up {
-			n++
-		}
-	}
-	return n
-}
+func (s GatewayStatus) Usable() int { return s.Fleet.Sum().Nodes }
 
 // Why says in a line why nobody should come here for a server, or "".
 func (s GatewayStatus) Why() string {

@@ -46,17 +46,17 @@ func fleetVerdict(s service.GatewayStatus) (tone page.Tone, headline string, why
 	if n := len(s.Avoided); n > 0 {
 		why = append(why, count(n, "server")+" could not be asked for a credential")
 	}
-	usable, sums := s.Usable(), sumOf(s.Fleet)
+	sum := s.Fleet.Sum()
 	switch {
-	case sums.FreeTraffic <= 0:
-		tone, headline = page.Bad, fmt.Sprintf("No room left: %s, the least loaded are handed out", count(usable, "server"))
+	case sum.FreeMbps <= 0:
+		tone, headline = page.Bad, fmt.Sprintf("No room left: %s, the least loaded are handed out", count(sum.Nodes, "server"))
 	case len(why) > 0:
 		tone = page.Warn
 	default:
 		tone = page.Good
 	}
 	if headline == "" {
-		headline = fmt.Sprintf("%d of %s usable, %s free", usable, count(len(s.Fleet.Nodes), "server"), mbits(sums.FreeTraffic))
+		headline = fmt.Sprintf("%d of %s usable, %s free", sum.Nodes, count(len(s.Fleet.Nodes), "server"), mbits(sum.FreeMbps))
 	}
 	return tone, headline, append(why, unused(s)...)
 }
@@ -80,18 +80,6 @@ func unused(s service.GatewayStatus) []string {
 	return []string{count(n, "server") + " not used: " + strings.Join(parts, ", ")}
 }
 
-// sumOf adds up the nodes that may be picked.
-func sumOf(f *fleet.Snapshot) (sum directory.Record) {
-	for _, n := range f.Nodes {
-		if n.Candidate().Up {
-			sum.FreeTraffic += max(0, n.Record.FreeTraffic)
-			sum.CapacityMbps += n.Record.CapacityMbps
-			sum.Allocations += n.Record.Allocations
-		}
-	}
-	return sum
-}
-
 // nodesOf lists those first that want to be looked at.
 func nodesOf(s service.GatewayStatus) page.Section {
 	nodes := slices.Clone(s.Fleet.Nodes)
@@ -102,10 +90,10 @@ func nodesOf(s service.GatewayStatus) page.Section {
 	for _, n := range nodes[:min(maxRows, len(nodes))] {
 		table.Rows = append(table.Rows, rowOf(s, n))
 	}
-	sums := sumOf(s.Fleet)
+	sum := s.Fleet.Sum()
 	section := page.Section{ID: "nodes", Title: "Servers", Table: table, Empty: "None is registered.", Wide: true, Facts: []page.Fact{
-		{Name: "Free", Cell: room(sums)},
-		fact("Allocations", strconv.Itoa(sums.Allocations)),
+		{Name: "Free", Cell: room(sum.FreeMbps, sum.CapacityMbps)},
+		fact("Allocations", strconv.Itoa(sum.Allocations)),
 	}}
 	if more := len(nodes) - maxRows; more > 0 {
 		table.Caption = fmt.Sprintf("and %d more; turnwarden servers lists them all", more)
@@ -121,7 +109,7 @@ func rowOf(s service.GatewayStatus, n *fleet.Node) []page.Cell {
 	}
 	return []page.Cell{
 		{Text: n.Name},
-		stateOf(s, n), room(*r),
+		stateOf(s, n), room(r.FreeTraffic, r.CapacityMbps),
 		{Text: strconv.Itoa(r.Allocations)},
 		{Text: cmp.Or(place, "–")},
 		{Text: strconv.FormatUint(r.Generation, 10)},
@@ -142,12 +130,12 @@ func stateOf(s service.GatewayStatus, n *fleet.Node) page.Cell {
 }
 
 // room shows the free part of a capacity.
-func room(r directory.Record) page.Cell {
-	text := mbits(max(0, r.FreeTraffic))
-	if r.CapacityMbps > 0 {
-		text += " of " + mbits(r.CapacityMbps)
+func room(free, capacity float64) page.Cell {
+	text := mbits(max(0, free))
+	if capacity > 0 {
+		text += " of " + mbits(capacity)
 	}
-	return page.Cell{Text: text, Bar: &page.Bar{Part: r.FreeTraffic, Whole: r.CapacityMbps}}
+	return page.Cell{Text: text, Bar: &page.Bar{Part: free, Whole: capacity}}
 }
 
 // whyNot says why no client is sent to a node, or not gladly; "" = nothing is wrong with it.

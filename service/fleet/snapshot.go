@@ -43,3 +43,22 @@ func (s *Snapshot) Candidates() []Candidate {
 	}
 	return candidates
 }
+
+// Sum is what the nodes have together that may be picked.
+type Sum struct {
+	Nodes, Allocations     int
+	FreeMbps, CapacityMbps float64
+}
+
+// Sum adds them up.
+func (s *Snapshot) Sum() (sum Sum) {
+	for _, n := range s.Nodes {
+		if n.Candidate().Up {
+			sum.Nodes++
+			sum.Allocations += n.Record.Allocations
+			sum.FreeMbps += n.Record.FreeTraffic
+			sum.CapacityMbps += n.Record.CapacityMbps
+		}
+	}
+	return sum
+}
