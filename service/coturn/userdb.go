@@ -74,11 +74,7 @@ func CheckSQLite() error {
 // Check says whether Prepare would have a database to work with, and creates none.
 func (db UserDB) Check(ctx context.Context) error {
 	if _, err := os.Stat(db.Path); errors.Is(err, fs.ErrNotExist) {
-		dir := filepath.Dir(db.Path)
-		if db.command(ctx, "test", "-w", dir, "-a", "-x", dir).Run() != nil {
-			return db.directoryUnwritable()
-		}
-		return nil
+		return db.checkDirectory(ctx)
 	}
 	if err := db.writable(ctx); err != nil {
 		return err
@@ -165,9 +161,8 @@ func (db UserDB) explain(ctx context.Context, err error) error {
 	case strings.Contains(said, "unable to open database"), strings.Contains(said, "readonly database"):
 		// SQLite has one answer for the file and for its directory, and only
 		// the uid in question can tell them apart.
-		dir := filepath.Dir(db.Path)
-		if db.command(ctx, "test", "-w", dir, "-a", "-x", dir).Run() != nil {
-			return db.directoryUnwritable()
+		if err := db.checkDirectory(ctx); err != nil {
+			return err
 		}
 		return fmt.Errorf("userdb %s cannot be read and written by uid %d: chown it to that uid, mode 0600", db.Path, db.uid())
 	case strings.Contains(said, "file is not a database"):
@@ -178,6 +173,14 @@ func (db UserDB) explain(ctx context.Context, err error) error {
 		return fmt.Errorf("userdb %s: its disk is full or broken, make room: %w", db.Path, err)
 	}
 	return err
+}
+
+func (db UserDB) checkDirectory(ctx context.Context) error {
+	dir := filepath.Dir(db.Path)
+	if db.command(ctx, "test", "-w", dir, "-a", "-x", dir).Run() != nil {
+		return db.directoryUnwritable()
+	}
+	return nil
 }
 
 func (db UserDB) directoryUnwritable() error {

@@ -92,11 +92,7 @@ var configuration = []check{
 			}
 		}
 	}},
-	{"userdb", func(p Patient, say say) {
-		if p.UserDB != "" {
-			say(Error, p.UserDB, "")
-		}
-	}},
+	wrong("userdb", func(p Patient) string { return p.UserDB }, ""),
 	{"api-exposed", func(p Patient, say say) {
 		if p.APIExposed {
 			say(Warning, "api.allow_unauthenticated: anybody who reaches api.listen gets credentials", "set api.tokens_file, api.tls.client_ca_file or api.allow_cidrs instead")
@@ -131,11 +127,7 @@ var host = []check{
 			say(Error, fmt.Sprintf("%s has %d MiB left: state and userdb cannot be written on a full disk, and rotation stops", p.StateDir, p.DiskFree>>20), "make room")
 		}
 	}},
-	{"interface", func(p Patient, say say) {
-		if p.Interface != "" {
-			say(Error, p.Interface, "name the interface in traffic.interface")
-		}
-	}},
+	wrong("interface", func(p Patient) string { return p.Interface }, "name the interface in traffic.interface"),
 	{"capacity", func(p Patient, say say) {
 		if p.Capacity == "" {
 			return
@@ -201,16 +193,8 @@ var network = []check{
 			}
 		}
 	}},
-	{"zookeeper", func(p Patient, say say) {
-		if p.ZooKeeper != "" {
-			say(Error, p.ZooKeeper, "correct registry.zookeeper, or open the way to its port")
-		}
-	}},
-	{"zookeeper-acl", func(p Patient, say say) {
-		if p.ZooKeeperWrite != "" {
-			say(Error, p.ZooKeeperWrite, "correct registry.auth_file, or the ACLs of registry.path")
-		}
-	}},
+	wrong("zookeeper", func(p Patient) string { return p.ZooKeeper }, "correct registry.zookeeper, or open the way to its port"),
+	wrong("zookeeper-acl", func(p Patient) string { return p.ZooKeeperWrite }, "correct registry.auth_file, or the ACLs of registry.path"),
 	{"advertised", func(p Patient, say say) {
 		if a, err := netip.ParseAddr(p.Advertised); !p.Standalone && (p.Advertised == "localhost" || err == nil && a.IsLoopback()) {
 			say(Warning, "the record tells signalling servers to ask "+p.Advertised+", which is themselves", "set api.listen or registry.advertise")

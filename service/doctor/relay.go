@@ -22,8 +22,11 @@ var refused = []struct {
 		[3]int{},
 		[]string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"},
 	},
-	{"denied-loopback", "clients reach what listens on this host's loopback", Error, [3]int{}, // see allow-loopback-peers
-		[]string{"127.0.0.0/8", "0.0.0.0/8"}},
+	{
+		"denied-loopback", "clients reach what listens on this host's loopback", Error,
+		[3]int{}, // see allow-loopback-peers
+		[]string{"127.0.0.0/8", "0.0.0.0/8"},
+	},
 	{
 		"denied-metadata", "clients reach the cloud's metadata service, which hands out the keys of this machine", Error,
 		[3]int{4, 13, 1},
