@@ -38,12 +38,7 @@ func fleet() dashboard {
 				query(stateQuery("turnwarden_state", nodeStates()), "{{instance}}"), stateNames(nodeStates())),
 			timeline("ZooKeeper session of each node", "A node whose session has expired has lost its record and makes a new one.",
 				query(stateQuery("turnwarden_zookeeper_session_state", sessionStates()), "{{instance}}"), stateNames(sessionStates())),
-			table("Firing alerts", "Alerts of turnwarden that fire now.", "none",
-				query(`ALERTS{$fleet,alertname=~"Turn.*",alertstate="firing"}`, ""),
-				transform("organize", map[string]any{
-					"excludeByName": map[string]bool{"Time": true, "Value": true, "__name__": true, "alertstate": true, "job": true},
-					"indexByName":   map[string]int{"alertname": 0, "severity": 1, "instance": 2},
-				}), field("instance", toNode()), noValue("none")),
+			firingAlerts("Alerts of turnwarden that fire now.", field("instance", toNode())),
 		}},
 		row{"Load and balance", []panel{
 			graph("Load of each node", "Throughput in the direction that each node is measured by, stacked, under the capacity of the nodes that serve.", bps,
@@ -80,22 +75,13 @@ func fleet() dashboard {
 				query(`sum by (cause) (rate(turnwarden_auth_failures_total{$node}[$__rate_interval]))`, "{{cause}}"), fromZero),
 			table("Versions", "Versions of turnwarden in the fleet; more than one during a roll-out only.", count,
 				query(`count by (version, revision, goversion) (turnwarden_build_info{$node})`, ""),
-				transform("organize", map[string]any{
-					"excludeByName": map[string]bool{"Time": true},
-					"renameByName":  map[string]string{"Value": "Nodes"},
-				}), wide(12, 8)),
+				nodeCounts, wide(12, 8)),
 			table("Versions of coturn", "Versions of coturn in the fleet. Where they differ, so does what a drain can do.", count,
 				query(`count by (version) (turnwarden_child_info{$node})`, ""),
-				transform("organize", map[string]any{
-					"excludeByName": map[string]bool{"Time": true},
-					"renameByName":  map[string]string{"Value": "Nodes"},
-				}), wide(12, 8)),
+				nodeCounts, wide(12, 8)),
 			table("Places", "Where the nodes are, as their configuration says.", count,
 				query(`count by (region, zone) (turnwarden_node_info{$node})`, ""),
-				transform("organize", map[string]any{
-					"excludeByName": map[string]bool{"Time": true},
-					"renameByName":  map[string]string{"Value": "Nodes"},
-				}), wide(12, 8)),
+				nodeCounts, wide(12, 8)),
 		}},
 	)
 }
@@ -130,4 +116,22 @@ func nodes() panel {
 		field("Utilisation", property{"unit", ratio}, property{"min", 0}, property{"max", 1}, bar),
 		field("Up for", property{"unit", seconds}),
 	)
+}
+
+// nodeCounts names the one column of a table that is a number.
+func nodeCounts(p *panel) {
+	transform("organize", map[string]any{
+		"excludeByName": map[string]bool{"Time": true},
+		"renameByName":  map[string]string{"Value": "Nodes"},
+	})(p)
+}
+
+func firingAlerts(description string, settings ...setting) panel {
+	return table("Firing alerts", description, "none", append([]setting{
+		query(`ALERTS{$fleet,alertname=~"Turn.*",alertstate="firing"}`, ""),
+		transform("organize", map[string]any{
+			"excludeByName": map[string]bool{"Time": true, "Value": true, "__name__": true, "alertstate": true, "job": true},
+			"indexByName":   map[string]int{"alertname": 0, "severity": 1, "instance": 2},
+		}), noValue("none"),
+	}, settings...)...)
 }

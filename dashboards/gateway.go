@@ -65,12 +65,7 @@ func gateway() dashboard {
 				query(`time() - (turnwarden_gateway_view_confirmed_timestamp_seconds{$node} > 0)`, "{{instance}}"), levels("green", level{120, "red"}), fromZero),
 			graph("Records rejected", "Records read that could not be understood, by what is wrong with them. Whoever can write to ZooKeeper can write one.", count,
 				query(`round(sum by (reason) (increase(turnwarden_gateway_records_rejected_total{$node}[$__rate_interval])))`, "{{reason}}"), bars),
-			table("Firing alerts", "Alerts of gateways that fire now.", "none",
-				query(`ALERTS{$fleet,alertname=~"Turn.*",alertstate="firing"}`, ""),
-				transform("organize", map[string]any{
-					"excludeByName": map[string]bool{"Time": true, "Value": true, "__name__": true, "alertstate": true, "job": true},
-					"indexByName":   map[string]int{"alertname": 0, "severity": 1, "instance": 2},
-				}), noValue("none"), wide(12, 8)),
+			firingAlerts("Alerts of gateways that fire now.", wide(12, 8)),
 		}},
 		row{"ZooKeeper", []panel{
 			timeline("Session", "State of the session with ZooKeeper.",
