@@ -195,34 +195,3 @@ func (n *Node) Resume(ctx context.Context, by string, report func(Step)) error {
 	report(step)
 	return n.follow(ctx, d, from, report)
 }
-
-// follow reports a drain's steps, from the given one on, until it is over, and how it
-// goes meanwhile.
-func (n *Node) follow(ctx context.Context, d *drain, from int, report func(Step)) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		steps, news, over, err := d.since(from)
-		for _, s := range steps {
-			report(s)
-		}
-		from += len(steps)
-		if over {
-			if d.status().Phase == drainStopping {
-				n.awaitEnd(ctx)
-			}
-			return err
-		}
-		select {
-		case <-news:
-		case <-tick.C:
-			report(n.progress(d))
-		case <-n.parts.Drainer.ended:
-			if _, _, over, _ := d.since(from); !over {
-				return errStopping
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("%w; the drain goes on", context.Cause(ctx))
-		}
-	}
-}
