@@ -93,21 +93,34 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// left is what an image leaves that has written a node and was gone then, as by an exec.
+func left(t *testing.T, cfg directory.Config) *directory.Saved {
+	t.Helper()
+	s := run(t, cfg)
+	put(t, s.Node("/turn/servers/a", never), "1")
+	saved := s.Save()
+	s.Vanish()
+	return saved
+}
+
+// goOn is the session of the next image, which runs until the test is over.
+func goOn(t *testing.T, cfg directory.Config, before *directory.Saved) *directory.Session {
+	t.Helper()
+	s := next(t, cfg, before)
+	t.Cleanup(start(t, s))
+	return s
+}
+
 // An image that is gone before ZooKeeper has answered hands on what it was handed.
 func TestResumeUnanswered(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
 	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLOpen}
-	first := run(t, cfg)
-	put(t, first.Node("/turn/servers/a", never), "1")
-	saved := first.Save()
-	first.Vanish()
-	second := next(t, cfg, saved)
-	third := next(t, cfg, second.Save())
-	t.Cleanup(start(t, third))
+	first := left(t, cfg)
+	third := goOn(t, cfg, next(t, cfg, first).Save())
 	put(t, third.Node("/turn/servers/a", never), "2")
-	if now := third.Save(); now.ID != saved.ID {
-		t.Errorf("session %x, was %x", now.ID, saved.ID)
+	if now := third.Save(); now.ID != first.ID {
+		t.Errorf("session %x, was %x", now.ID, first.ID)
 	}
 }
 
@@ -116,18 +129,14 @@ func TestResumeReconnects(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
 	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLOpen}
-	first := run(t, cfg)
-	put(t, first.Node("/turn/servers/a", never), "1")
-	saved := first.Save()
-	first.Vanish()
-	second := next(t, cfg, saved)
-	t.Cleanup(start(t, second))
+	first := left(t, cfg)
+	second := goOn(t, cfg, first)
 	node := second.Node("/turn/servers/a", never)
 	put(t, node, "2")
 	z.Restart()
 	put(t, node, "3")
-	if after := second.Save(); after.ID != saved.ID {
-		t.Errorf("session %x, was %x", after.ID, saved.ID)
+	if after := second.Save(); after.ID != first.ID {
+		t.Errorf("session %x, was %x", after.ID, first.ID)
 	}
 }
 
@@ -136,10 +145,7 @@ func TestResumeExpired(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
 	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 2 * time.Second, ACL: directory.ACLOpen}
-	first := run(t, cfg)
-	put(t, first.Node("/turn/servers/a", never), "1")
-	saved := first.Save()
-	first.Vanish()
+	first := left(t, cfg)
 	c := z.Client(t)
 	realtest.Eventually(t, 20*time.Second, func() error {
 		found, _, err := c.Exists("/turn/servers/a")
@@ -148,10 +154,9 @@ func TestResumeExpired(t *testing.T) {
 		}
 		return err
 	})
-	second := next(t, cfg, saved)
-	t.Cleanup(start(t, second))
+	second := goOn(t, cfg, first)
 	put(t, second.Node("/turn/servers/a", never), "2")
-	if now := second.Save(); now.ID == saved.ID {
+	if now := second.Save(); now.ID == first.ID {
 		t.Errorf("session %x has expired and is still used", now.ID)
 	}
 }
