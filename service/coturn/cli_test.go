@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -141,7 +139,7 @@ func TestCLINoticesTwin(t *testing.T) {
 func TestCLIKeepsDeadline(t *testing.T) {
 	r := startUserRelay(t, realtest.FreePort(t, "127.0.0.1"), "s3cret")
 	check(t, syscall.Kill(r.child.pid, syscall.SIGSTOP)) // its port goes on accepting
-	realtest.Eventually(t, 5*time.Second, func() error { return stopped(r.child.pid) })
+	realtest.AwaitStopped(t, r.child.pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := r.cli.List(ctx, ""); !errors.Is(err, context.DeadlineExceeded) {
@@ -166,15 +164,4 @@ func TestCLIKeepsDeadline(t *testing.T) {
 	if _, err := r.cli.List(t.Context(), ""); !errors.Is(err, coturn.ErrNoCLI) {
 		t.Errorf("no child: %v", err)
 	}
-}
-
-// stopped reports an error while a thread goes on: the signal takes a while.
-func stopped(pid int) error {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	for _, thread := range threads {
-		if stat, err := os.ReadFile(thread); err != nil || !strings.Contains(string(stat), ") T ") {
-			return fmt.Errorf("still running: %s %w", stat, err)
-		}
-	}
-	return err
 }

@@ -1,11 +1,15 @@
 package realtest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Spawn starts cmd, which appends what it prints to the file log, and returns a
@@ -37,4 +41,26 @@ func Spawn(t testing.TB, cmd *exec.Cmd, log string) (exited <-chan struct{}) {
 		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
 	return done
+}
+
+// AwaitStopped returns when every thread of a process has heeded its SIGSTOP: that is on its
+// way when kill returns, and on the other core a thread may still answer a request or two.
+func AwaitStopped(t testing.TB, pid int) {
+	t.Helper()
+	Eventually(t, 10*time.Second, func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || threads == nil {
+			return fmt.Errorf("process %d has no threads", pid)
+		}
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if err != nil {
+				return err // it has just ended
+			}
+			if !strings.Contains(string(stat), ") T ") {
+				return fmt.Errorf("a thread still runs: %s", stat)
+			}
+		}
+		return nil
+	})
 }

@@ -127,23 +127,7 @@ func (s *TurnServer) Stop(t testing.TB) { s.end(t, syscall.SIGTERM) }
 func (s *TurnServer) Pause(t testing.TB) {
 	t.Helper()
 	s.signal(t, syscall.SIGSTOP)
-	// On a busy machine a thread goes on for a while after the signal was sent.
-	Eventually(t, 5*time.Second, func() error {
-		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.PID()))
-		if err != nil || stats == nil {
-			return fmt.Errorf("turnserver %d has no threads", s.PID())
-		}
-		for _, path := range stats {
-			stat, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			if !strings.Contains(string(stat), ") T ") {
-				return fmt.Errorf("still running: %s", stat)
-			}
-		}
-		return nil
-	})
+	AwaitStopped(t, s.PID())
 }
 
 // Cont ends a Pause.

@@ -193,21 +193,7 @@ func (z *ZooKeeper) Restart() {
 func (z *ZooKeeper) Pause() {
 	z.t.Helper()
 	z.signal(syscall.SIGSTOP)
-	// The signal is on its way when kill returns: on the other core a thread may still
-	// answer a request or two.
-	Eventually(z.t, 10*time.Second, func() error {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", z.cmd.Process.Pid))
-		if err != nil {
-			return err
-		}
-		for _, thread := range threads {
-			stat, err := os.ReadFile(thread)
-			if err == nil && !strings.Contains(string(stat), ") T ") {
-				return fmt.Errorf("a thread still runs: %s", stat)
-			}
-		}
-		return nil
-	})
+	AwaitStopped(z.t, z.PID())
 }
 
 // Cont continues a paused process.
