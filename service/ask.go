@@ -68,28 +68,26 @@ func (g *Gateway) ask(ctx context.Context, r CredentialRequest, first []*fleet.C
 	return Credential{}, fmt.Errorf("%w: none of the %d TURN servers that were asked has one", ErrNoCredential, asked)
 }
 
-// another picks a node that was not tried, those first that need not be avoided.
+// another picks a node that was not tried, those first that need not be avoided. One that
+// names no address is none: no client would know where it is.
 func (g *Gateway) another(r CredentialRequest, picks []*fleet.Candidate, tried map[string]bool) (name string, ok bool) {
-	avoid := g.avoid.check(time.Now())
-	rules := []func(string) bool{func(name string) bool { return tried[name] }}
-	if avoid != nil {
-		rules = []func(string) bool{func(name string) bool { return tried[name] || avoid(name) }, rules[0]}
+	s := g.watcher.Snapshot()
+	useless := func(name string) bool {
+		n := s.Find(name)
+		return tried[name] || n == nil || len(n.Record.URIs) == 0
+	}
+	rules := []func(string) bool{useless}
+	if avoid := g.avoid.check(time.Now()); avoid != nil {
+		rules = []func(string) bool{func(name string) bool { return useless(name) || avoid(name) }, useless}
 	}
 	for _, rule := range rules {
-		for range 2 * maxAsked {
-			if picks == nil {
-				picks = g.picker.Pick(nil, fleet.Want{Region: r.Region, Zone: r.Zone, Avoid: rule})
-			}
-			if len(picks) == 0 || tried[picks[0].Node] {
-				break
-			}
-			c := picks[0]
-			tried[c.Node], picks = true, nil
-			if len(c.Record.URIs) > 0 { // or no client would know where it is
-				return c.Node, true
-			}
+		if len(picks) == 0 || useless(picks[0].Node) {
+			picks = g.picker.Pick(nil, fleet.Want{Region: r.Region, Zone: r.Zone, Avoid: rule})
 		}
-		picks = nil
+		if len(picks) > 0 && !useless(picks[0].Node) {
+			tried[picks[0].Node] = true
+			return picks[0].Node, true
+		}
 	}
 	return "", false
 }
@@ -107,7 +105,10 @@ func (g *Gateway) fetch(ctx context.Context, name string, r CredentialRequest) (
 		case ok:
 			c = kept
 		case n.Record.Mode == string(coturn.ModeSecret):
-			c, err = g.call(ctx, n, r)
+			// What no node takes, as a name of many kilobytes, is no reason to avoid one.
+			if _, _, err = r.wishes(); err == nil {
+				c, err = g.call(ctx, n, r)
+			}
 		default:
 			c, err = g.flights.join(ctx, name, issueOf(n), func() (Credential, error) {
 				c, err := g.call(context.WithoutCancel(ctx), n, CredentialRequest{})
@@ -134,6 +135,9 @@ func (g *Gateway) call(ctx context.Context, n *fleet.Node, r CredentialRequest) 
 	defer cancel()
 	began := time.Now()
 	c, err := g.client.Credential(ctx, n, r)
+	if errors.Is(err, ErrBadRequest) && r.UserID == "" && r.TTL == "" {
+		err = fmt.Errorf("%s refuses a request that says nothing: %s", n.Name, err.Error())
+	}
 	g.metrics.Fetch.Observe(time.Since(began).Seconds())
 	g.counts.fetches.Add(1)
 	switch {

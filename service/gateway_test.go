@@ -213,7 +213,6 @@ func TestGatewayHedges(t *testing.T) {
 		"the first is down":                {map[string]answering{"a": {err: down}}, "bc", 0, 2, GatewayCounts{Fetched: 1, Failed: 1, Fetches: 2, FetchesFailed: 1}, 1},
 		"all are down":                     {map[string]answering{"*": {err: down}}, "", 0, 3, GatewayCounts{None: 1, Failed: 2, Fetches: 3, FetchesFailed: 3}, 3},
 		"all hang":                         {map[string]answering{"*": {after: hour}}, "", 2100 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 2, Fetches: 3, FetchesFailed: 3}, 3},
-		"it is the client's fault":         {map[string]answering{"*": {err: fmt.Errorf("%w: ttl", ErrBadRequest)}}, "bad request", 0, 1, GatewayCounts{None: 1, Fetches: 1}, 0},
 		"one hangs, the next ones are off": {map[string]answering{"a": {after: hour}, "*": {err: down}}, "", 1500 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 1, Failed: 1, Fetches: 3, FetchesFailed: 3}, 3},
 	} {
 		for _, mode := range []string{"", "secret"} {
@@ -233,10 +232,6 @@ func TestGatewayHedges(t *testing.T) {
 					case "":
 						if !errors.Is(err, ErrNoCredential) {
 							t.Errorf("got %+v, %v; want ErrNoCredential", c, err)
-						}
-					case "bad request":
-						if !errors.Is(err, ErrBadRequest) {
-							t.Errorf("got %+v, %v; want ErrBadRequest", c, err)
 						}
 					default:
 						if err != nil || !strings.Contains(test.want, c.Username[:1]) {
@@ -262,6 +257,74 @@ func TestGatewayHedges(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestGatewayBadRequests: a client is told what it said wrong, and nothing that it says
+// tells against a node. A node that refuses a request that says nothing is to blame itself.
+func TestGatewayBadRequests(t *testing.T) {
+	for name, test := range map[string]struct {
+		mode     string
+		request  CredentialRequest
+		username string // "" = the client is told
+		asked    string
+		avoided  int
+	}{
+		"what a node refuses":             {"secret", CredentialRequest{UserID: "alice"}, "", "a alice", 0},
+		"what no node takes":              {"secret", CredentialRequest{UserID: strings.Repeat("\xff", 12<<10)}, "", "", 0},
+		"nor as a time":                   {"secret", CredentialRequest{TTL: strings.Repeat("9", 12<<10)}, "", "", 0},
+		"nothing was said":                {"secret", CredentialRequest{Region: "eu"}, "b-1-1", "a, b", 1},
+		"nothing was passed on":           {"", CredentialRequest{UserID: "alice", TTL: "60"}, "b-1-1", "a, b", 1},
+		"what nobody reads in mode user":  {"", CredentialRequest{UserID: "\n"}, "b-1-1", "a, b", 1},
+		"what nobody reads, as of a time": {"", CredentialRequest{TTL: "-"}, "b-1-1", "a, b", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, g := newMadeUp("a", "b")
+				for _, node := range []string{"a", "b"} {
+					m.set(node, func(n *fleet.Node) { n.Record.Mode = test.mode })
+				}
+				m.answer("a", answering{err: fmt.Errorf("%w: ttl", ErrBadRequest)})
+				c, err := g.Credential(t.Context(), test.request)
+				switch {
+				case test.username == "" && !errors.Is(err, ErrBadRequest), test.username != "" && (err != nil || c.Username != test.username):
+					t.Errorf("got %q, %v; want %q", c.Username, err, test.username)
+				}
+				if asked := m.questions(); asked != test.asked {
+					t.Errorf("asked %q, want %q", asked, test.asked)
+				}
+				if n := len(g.avoid.all()); n != test.avoided {
+					t.Errorf("%d nodes are avoided, want %d", n, test.avoided)
+				}
+			})
+		})
+	}
+}
+
+// TestGatewayAmongSeeds: nodes of the seed's kind, which name no address, are no reason not
+// to find the one that does.
+func TestGatewayAmongSeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a")
+		for i := range 200 {
+			m.set(fmt.Sprintf("seed-%d", i), func(n *fleet.Node) {
+				n.Record = directory.Record{Node: n.Name, RESTAddr: "10.0.0.1:80", FreeTraffic: 800_000}
+			})
+		}
+		m.set("a", func(n *fleet.Node) { n.Record.FreeTraffic = 100 })
+		m.set("z", func(n *fleet.Node) { n.Record.FreeTraffic = 100 })
+		for range 100 {
+			if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || len(c.URIs) == 0 {
+				t.Fatalf("got %+v, %v", c, err)
+			}
+		}
+		m.answer("a", answering{err: errors.New("connection refused")})
+		m.set("a", func(n *fleet.Node) { n.Registration = 2 })
+		for range 100 {
+			if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || c.Username != "z-1-1" && c.Username != "a-1-1" {
+				t.Fatalf("got %+v, %v", c, err)
+			}
+		}
+	})
 }
 
 // TestGatewayAvoids a node that could not be asked, for twice as long each time.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
@@ -39,26 +40,34 @@ func isUserID(s string) bool {
 // anonymous is the id of a client that names none.
 const anonymous = "client"
 
+// wishes is what a client says of its own credential: whose it is, and how long it is to
+// last; 0 = not said.
+func (r CredentialRequest) wishes() (id string, ttl time.Duration, err error) {
+	id = cmp.Or(r.UserID, anonymous)
+	if !isUserID(id) {
+		return "", 0, fmt.Errorf("%w: userid: accepted are 1 to 64 letters, digits and ._@=+-", ErrBadRequest)
+	}
+	if r.TTL == "" {
+		return id, 0, nil
+	}
+	seconds, err := strconv.ParseUint(r.TTL, 10, 31)
+	if err != nil || seconds == 0 {
+		return "", 0, fmt.Errorf("%w: ttl: accepted is a whole number of seconds above 0", ErrBadRequest)
+	}
+	return id, time.Duration(seconds) * time.Second, nil
+}
+
 // personal makes a credential of the client's own out of the shared secret g, as in
 // the TURN REST draft: the username says when it ends, the password proves that we
 // said so. It never outlives the secret, which is deleted then.
 func (s *signer) personal(g credential.Credential, r CredentialRequest, now time.Time) (Credential, error) {
-	id := r.UserID
-	if id == "" {
-		id = anonymous
-	}
-	if !isUserID(id) {
-		return Credential{}, fmt.Errorf("%w: userid: accepted are 1 to 64 letters, digits and ._@=+-", ErrBadRequest)
+	id, ttl, err := r.wishes()
+	if err != nil {
+		return Credential{}, err
 	}
 	expires := g.Expires
-	if r.TTL != "" {
-		seconds, err := strconv.ParseUint(r.TTL, 10, 31)
-		if err != nil || seconds == 0 {
-			return Credential{}, fmt.Errorf("%w: ttl: accepted is a whole number of seconds above 0", ErrBadRequest)
-		}
-		if asked := now.Add(time.Duration(seconds) * time.Second); asked.Before(expires) {
-			expires = asked
-		}
+	if asked := now.Add(ttl); ttl > 0 && asked.Before(expires) {
+		expires = asked
 	}
 	expires = time.Unix(expires.Unix(), 0) // the username has whole seconds
 	var room [len("-9223372036854775808:") + maxUserID]byte

@@ -151,9 +151,11 @@ func decodeNodeReply(_ context.Context, resp *http.Response) (any, error) {
 			Username: reply.UserID, Password: service.Secret(reply.Password), Expires: time.UnixMilli(reply.ExpiredTime),
 		}, nil
 	case http.StatusBadRequest:
-		// What it said may go to the one who asked us.
-		message, _ := strings.CutPrefix(fmt.Sprintf("%.200s", reply.Message), service.ErrBadRequest.Error()+": ")
-		return nil, fmt.Errorf("%w: %s", service.ErrBadRequest, message)
+		// What it said may go to the one who asked us. A server of another kind says 400, too, as
+		// one does that is spoken to over plain HTTP and speaks TLS.
+		if message, ours := strings.CutPrefix(fmt.Sprintf("%.200s", reply.Message), service.ErrBadRequest.Error()+": "); ours && reply.Code == "error" {
+			return nil, fmt.Errorf("%w: %s", service.ErrBadRequest, message)
+		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, fmt.Errorf("it says %s; check gateway.node.token_file, which is sent only over TLS or with gateway.node.insecure_http, and the node's api.allow_cidrs", resp.Status)
 	}

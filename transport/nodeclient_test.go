@@ -51,6 +51,7 @@ func TestNodeReplies(t *testing.T) {
 		"more keys":             {200, strings.Replace(goodReply, "}", `, "uris" : [] }`, 1), nil, ""},
 		"none":                  {503, `{ "type" : "result", "code" : "error", "message" : "no valid credential now" }`, nil, "it says 503 Service Unavailable"},
 		"a bad request":         {400, `{ "type" : "result", "code" : "error", "message" : "bad request: ttl: accepted is a whole number of seconds above 0" }`, service.ErrBadRequest, "bad request: ttl: accepted"},
+		"a server of TLS":       {400, "Client sent an HTTP request to an HTTPS server.\n", nil, "it says 400 Bad Request"},
 		"a token is wanted":     {401, `{}`, nil, "gateway.node.token_file"},
 		"another token":         {403, `{}`, nil, "gateway.node.token_file"},
 		"too many":              {429, `{}`, nil, "429"},
