@@ -72,6 +72,8 @@ const (
 	maxURIs   = 16
 	maxURI    = 256
 	maxWord   = 64
+
+	maxAllocations = 1 << 20 // the ports of 16 addresses
 )
 
 var (
@@ -97,6 +99,10 @@ func accept(c directory.Change, at time.Time) (*Node, *rejection) {
 	}
 	r.Node = c.Name
 	r.Unknown = nil
+	for _, mbps := range []*float64{&r.FreeTraffic, &r.CapacityMbps, &r.RxMbps, &r.TxMbps} {
+		*mbps = min(*mbps, fastestMbps)
+	}
+	r.Allocations = min(max(r.Allocations, 0), maxAllocations)
 	return &Node{Name: c.Name, Record: r, Registration: c.Czxid, Written: at}, nil
 }
 

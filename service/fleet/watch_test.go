@@ -367,6 +367,8 @@ func TestWatchWithoutZooKeeper(t *testing.T) {
 // FuzzAccept checks that what passes can be shown, put into a URL and given to a browser.
 func FuzzAccept(f *testing.F) {
 	f.Add("turn-1", record("a", 1).Encode())
+	f.Add("turn-1", []byte(`{"freeTraffic":1,"restAddr":"[::1]:1","allocations":-9223372036854775808,"rxMbps":1e308}`))
+	f.Add("turn-1", []byte(`{"freeTraffic":1e308,"restAddr":"[::1]:1","capacityMbps":1e308,"allocations":9223372036854775807}`))
 	f.Add("turn-1", []byte(`{"freeTraffic":1e308,"restAddr":"[::1]:1","uris":["turn:x"],"intervalSec":1e9,"region":"\u0000"}`))
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
 		n, bad := accept(directory.Change{Name: name, Data: data}, time.Time{})
@@ -378,6 +380,9 @@ func FuzzAccept(f *testing.F) {
 		}
 		if c := n.Candidate(); c.FreeMbps > fastestMbps || c.Node != name {
 			t.Errorf("candidate %+v", c)
+		}
+		if r := n.Record; max(r.FreeTraffic, r.CapacityMbps, r.RxMbps, r.TxMbps) > fastestMbps || r.Allocations < 0 || r.Allocations > 1<<20 {
+			t.Errorf("record %+v", r)
 		}
 		if every := interval(&n.Record); every < time.Second || every > time.Hour {
 			t.Errorf("interval %v", every)
