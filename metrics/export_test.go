@@ -16,3 +16,6 @@ func NewCollector(status StatusFunc) prometheus.Collector { return &collector{st
 func NewGatewayCollector(status func() service.GatewayStatus) prometheus.Collector {
 	return &gatewayCollector{status}
 }
+
+// ScrapeTimeout is how long a probe may take for a scraper.
+var ScrapeTimeout = scrapeTimeout

@@ -60,7 +60,7 @@ func ProbeHandler(allowed func() []probe.Allow) http.Handler {
 // scrapeTimeout is how long Prometheus will wait, less a margin.
 func scrapeTimeout(r *http.Request) time.Duration {
 	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err != nil || seconds <= 0 || seconds > probeLimit.Seconds() {
+	if err != nil || !(seconds > 0) || seconds > probeLimit.Seconds() { // NaN, too, is nothing to wait for
 		return probeLimit - probeMargin
 	}
 	limit := time.Duration(seconds * float64(time.Second))

@@ -129,6 +129,21 @@ func TestProbeHandlerIsBounded(t *testing.T) {
 	_ = mute.Close() // the eight hear of it, and end
 }
 
+// TestScrapeTimeout: whatever a scraper says it would wait, a probe ends within 10 s.
+func TestScrapeTimeout(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"": 9500 * time.Millisecond, "10": 9500 * time.Millisecond, "3": 2500 * time.Millisecond, "0.6": 300 * time.Millisecond, "0": 9500 * time.Millisecond,
+		"-1": 9500 * time.Millisecond, "11": 9500 * time.Millisecond, "+Inf": 9500 * time.Millisecond, "-Inf": 9500 * time.Millisecond, "NaN": 9500 * time.Millisecond,
+		"1e-300": 0, "10s": 9500 * time.Millisecond,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/probe", nil)
+		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", header)
+		if got := metrics.ScrapeTimeout(r); got != want {
+			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+}
+
 // FuzzProbe: no target leads anywhere that is not named beforehand, here nowhere, and no
 // timeout is waited for.
 func FuzzProbe(f *testing.F) {
