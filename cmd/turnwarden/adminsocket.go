@@ -40,13 +40,23 @@ func (s *site) listenAdmin(ctx context.Context, cfg Config, from *heritage, logg
 }
 
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("%s is in use by another turnwarden", path)
 	}
-	// What is there, nobody listens on: a killed run has left it.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	switch there, statErr := os.Lstat(path); {
+	case errors.Is(statErr, os.ErrNotExist):
+	case statErr != nil:
+		return nil, statErr
+	case there.Mode().Type() != os.ModeSocket:
+		return nil, fmt.Errorf("%s is no socket, and is left alone", path)
+	case !errors.Is(err, unix.ECONNREFUSED): // somebody listens all the same
 		return nil, err
+	default: // a killed run has left it
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
 	}
 	defer unix.Umask(unix.Umask(0o177))
 	return new(net.ListenConfig).Listen(ctx, "unix", path)
