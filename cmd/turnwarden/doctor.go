@@ -60,6 +60,7 @@ func (d diagnosis) outcome() error {
 }
 
 func (d diagnosis) print(w io.Writer) {
+	w = plain{w}
 	count := map[doctor.Severity]int{}
 	for _, f := range d.Findings {
 		count[f.Severity]++

@@ -168,7 +168,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "turnwarden: %v\n", err)
+	fmt.Fprintf(plain{stderr}, "turnwarden: %v\n", err)
 	if e, ok := errors.AsType[*exit](err); ok {
 		return e.code
 	}

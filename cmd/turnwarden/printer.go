@@ -63,7 +63,7 @@ func (p *printer) print(s transport.AdminStep) {
 	if p.open {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(p.out, "%-10s %-60s %10v  %s", s.Step, s.Detail, took, outcome)
+	fmt.Fprintf(plain{p.out}, "%-10s %-60s %10v  %s", s.Step, s.Detail, took, outcome)
 	p.open, p.said = s.Passing && p.terminal, time.Now()
 	if !p.open {
 		fmt.Fprintln(p.out)

@@ -73,6 +73,7 @@ func newProbeOutcome(target string, l probe.Listener, r probe.Report) probeOutco
 
 // printText writes a line for each stage: how long it took, and what it told.
 func (o probeOutcome) printText(w io.Writer) error {
+	w = plain{w}
 	for _, s := range o.Stages {
 		told := ""
 		switch {

@@ -45,6 +45,7 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 		state = "\x1b[1;" + tone + "m" + state + "\x1b[0m"
 	}
 	fmt.Fprintf(w, "%s  %s  %.1f of %.1f Mbit/s free, %d allocations\n", s.Node, state, s.Traffic.FreeMbps, s.Traffic.CapacityMbps, s.Server.Allocations)
+	w = plain{w}
 	for _, r := range s.Reasons {
 		fmt.Fprintf(w, "  %s\n", r)
 	}
