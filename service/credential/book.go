@@ -10,8 +10,8 @@ import (
 // saved, and only then it becomes the book that is read.
 type book struct {
 	next uint64
-	// keepUnknown is the wall-clock time before which no user that the book does
-	// not name is deleted; zero when the book was never lost.
+	// keepUnknown is the time, with a monotonic reading, before which no user that the
+	// book does not name is deleted; zero when the book was never lost.
 	keepUnknown time.Time
 	gens        []generation
 }
@@ -58,7 +58,10 @@ func (b *book) file(node, realm string) fileState {
 // not on record, so each counts as fetched; none was proved to the child that
 // runs now; and one that was never published is retired, for nobody has it.
 func openBook(s fileState, now time.Time, lifetime time.Duration) book {
-	b := book{next: s.Next, keepUnknown: fromMillis(s.KeepUntilMS)}
+	b := book{next: s.Next}
+	if until := fromMillis(s.KeepUntilMS); !until.IsZero() {
+		b.keepUnknown = now.Add(until.Sub(now)) // which a step of the wall clock does not move
+	}
 	for _, f := range s.Generations {
 		g := generation{
 			ID: f.ID, State: f.State, Username: f.Username, Password: Secret(f.Password), Imported: f.Imported,

@@ -13,14 +13,15 @@ const reconcileEvery = time.Minute
 // clean takes away what nobody has a claim on and puts back what is missing. It
 // returns when to look again.
 func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
-	if r.repair.Swap(false) {
+	urgent := r.repair.Swap(false)
+	if urgent {
 		r.cleanAt, r.reconcileAt = time.Time{}, time.Time{}
 	}
 	if wait := r.cleanAt.Sub(now); wait > 0 {
 		return wait
 	}
 	var err error
-	if !now.Before(r.reconcileAt) {
+	if !now.Before(r.reconcileAt) && (urgent || r.untilPublication() == 0) {
 		if err = r.reconcile(ctx); err == nil {
 			r.reconcileAt = now.Add(reconcileEvery)
 		} else if ctx.Err() == nil {
@@ -34,6 +35,9 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 	}
 	if err == nil {
 		r.cleanRetry.Reset()
+		if wait := r.untilPublication(); wait > 0 {
+			return wait
+		}
 		return min(time.Until(r.reconcileAt), r.untilDeletable())
 	}
 	if ctx.Err() != nil {
@@ -47,11 +51,8 @@ func (r *Rotator) clean(ctx context.Context, now time.Time) time.Duration {
 // deleteUnclaimed deletes one generation after the other and goes on after one that
 // cannot be.
 func (r *Rotator) deleteUnclaimed(ctx context.Context) (err error) {
-	// A delete takes its time, and a proved successor is about to be published:
-	// what has expired can wait for that.
-	waits := r.inState(Verified) != nil
 	for _, g := range r.snapshot().gens {
-		if waits && g.State == Retiring || !g.deletable(time.Now(), skew(r.config().Lifetime)) {
+		if g.State == Retiring && r.untilPublication() > 0 || !g.deletable(time.Now(), skew(r.config().Lifetime)) {
 			continue
 		}
 		why := Why{"expired", us}
@@ -63,6 +64,21 @@ func (r *Rotator) deleteUnclaimed(ctx context.Context) (err error) {
 		}
 	}
 	return err
+}
+
+// untilPublication returns how long a proved successor still waits to be published, 0 if
+// that is not near: what takes its time, and can wait, comes after it. One that cannot be
+// published is waited for by nobody.
+func (r *Rotator) untilPublication() time.Duration {
+	every := r.config().RotateEvery
+	if r.held.Load() || r.inState(Verified) == nil {
+		return 0
+	}
+	wait := r.until(time.Now(), every-margin(every))
+	if wait > stepTimeout {
+		return 0
+	}
+	return wait
 }
 
 // delete takes the user away first, and the record of it after: a crash between the
@@ -85,11 +101,7 @@ func (r *Rotator) remove(ctx context.Context, username string) error {
 func (r *Rotator) untilDeletable() time.Duration {
 	wait := reconcileEvery
 	now := time.Now()
-	gens := r.snapshot().gens
-	if slices.ContainsFunc(gens, func(g generation) bool { return g.State == Verified }) {
-		return wait // its publication comes first, and wakes us
-	}
-	for _, g := range gens {
+	for _, g := range r.snapshot().gens {
 		if g.State == Retiring {
 			keep := skew(r.config().Lifetime)
 			left := max(g.Expires.Add(keep).Sub(now.Round(0)), g.left+keep-now.Sub(g.seen))
@@ -127,10 +139,10 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 			unowned = append(unowned, u)
 		}
 	}
-	r.setUnowned(len(unowned))
 	if time.Now().Before(b.keepUnknown) {
-		return nil
+		return nil // and is not pending: clients may hold them
 	}
+	r.setUnowned(len(unowned))
 	for i, u := range unowned {
 		if err := r.remove(ctx, u); err != nil {
 			return err

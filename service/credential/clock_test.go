@@ -70,6 +70,35 @@ func TestInvariant8ClockStep(t *testing.T) {
 	}
 }
 
+// Users that a lost state file named are kept for their time of the monotonic clock, also
+// by a process that has read from disk until when.
+func TestInvariant8ClockStepAfterLostState(t *testing.T) {
+	now := time.Now()
+	lost := book{next: 1, keepUnknown: now.Add(time.Hour)}
+	restarted := openBook(lost.file("turn-1", "example.org"), now, time.Hour)
+	again := openBook(restarted.file("turn-1", "example.org"), now, time.Hour)
+	for name, until := range map[string]time.Time{"at once": lost.keepUnknown, "after a restart": restarted.keepUnknown, "after another": again.keepUnknown} {
+		for _, tc := range []struct {
+			elapsed, step time.Duration
+			kept          bool
+		}{
+			{59 * time.Minute, 0, true},
+			{59 * time.Minute, 10 * time.Hour, true},
+			{59 * time.Minute, -10 * time.Hour, true},
+			{61 * time.Minute, 0, false},
+			{61 * time.Minute, 10 * time.Hour, false},
+			{61 * time.Minute, -10 * time.Hour, false},
+		} {
+			if kept := stepped(now.Add(tc.elapsed), tc.step).Before(until); kept != tc.kept {
+				t.Errorf("%s: after %v and a step of %v they are kept: %v", name, tc.elapsed, tc.step, kept)
+			}
+		}
+	}
+	if until := openBook(fileState{}, now, time.Hour).keepUnknown; !until.IsZero() {
+		t.Errorf("users are kept until %v although nothing was lost", until)
+	}
+}
+
 func TestInvariant8ClockStepIsLogged(t *testing.T) {
 	const said = "the wall clock was set"
 	for name, tc := range map[string]struct {

@@ -74,6 +74,9 @@ func TestInvariant6AfterLostState(t *testing.T) {
 				if w.ours()[c.Username] == "" {
 					t.Error("a client was cut off before lifetime and skew had passed since the start")
 				}
+				if n := w.rotator().Status().DeletesPending; n != 0 {
+					t.Errorf("%d users that clients may hold are called overdue", n)
+				}
 				w.pass(slack)
 				if w.ours()[c.Username] != "" {
 					t.Error("the unowned user is kept for ever")
@@ -81,6 +84,27 @@ func TestInvariant6AfterLostState(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One that cannot be deleted when its time has come is.
+func TestUnownedUsersArePending(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start()
+		w.mu.Lock()
+		w.users[ourName("turn-1", "x")] = "left by a crash"
+		w.mu.Unlock()
+		w.pass(lifetime + credential.Skew(lifetime) - time.Second)
+		w.fail("delete", fault{err: errStore})
+		w.pass(slack)
+		if n := w.rotator().Status().DeletesPending; n != 1 {
+			t.Errorf("%d deletes are pending, want 1", n)
+		}
+		w.heal()
+		w.pass(time.Minute)
+		if n := w.rotator().Status().DeletesPending; n != 0 {
+			t.Errorf("%d deletes are pending when all are done", n)
+		}
+	})
 }
 
 func TestInvariant6VanishedUsersComeBack(t *testing.T) {

@@ -165,8 +165,9 @@ func (r *Rotator) Run(ctx context.Context) error {
 		}
 		now := time.Now()
 		r.watchClock(now)
-		wake := min(r.renew(ctx, now), r.clean(ctx, now))
-		timer.Reset(max(wake, 0))
+		renewAt := time.Now().Add(r.renew(ctx, now))
+		wait := r.clean(ctx, now)
+		timer.Reset(max(min(time.Until(renewAt), wait), 0)) // the cleaning took its time, too
 	}
 }
 

@@ -48,6 +48,35 @@ func TestLeastValidityHandedOut(t *testing.T) {
 	}
 }
 
+// A store that takes its time is no reason for a late publication, either: what is to be
+// published waits for nothing else.
+func TestLeastValidityWithASlowStore(t *testing.T) {
+	for _, op := range []string{"list", "delete"} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// The minute of reconciliations falls on each second before a publication.
+				w := newWorld(t, time.Hour, 10*time.Minute+7*time.Second)
+				defer w.end()
+				w.fail(op, fault{takes: 8 * time.Second})
+				w.start()
+				w.pass(time.Minute)
+				least := w.cfg.Lifetime
+				for w.rotator().Status().Active < 60 {
+					c := w.mustFetch(t)
+					least = min(least, time.Until(c.Expires))
+					w.pass(500 * time.Millisecond)
+				}
+				if least < w.cfg.Lifetime-w.cfg.RotateEvery {
+					t.Errorf("%v were left at least, want %v", least, w.cfg.Lifetime-w.cfg.RotateEvery)
+				}
+				if err := w.check(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestAgeSurvivesRestart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.start()

@@ -74,6 +74,7 @@ type world struct {
 	published bool            // since the state was lost last
 	eager     bool            // clients fetch at every point
 	dieIn     int             // points until the process dies; 0: it lives on
+	breaksAt  string          // what a line says after which the disk fails; "": none does
 	broken    error
 }
 
@@ -123,7 +124,11 @@ type lineHandler struct {
 
 func (h lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.w.mu.Lock()
+	begin := h.w.lines.Len()
 	err := h.Handler.Handle(ctx, r)
+	if h.w.breaksAt != "" && strings.Contains(h.w.lines.String()[begin:], h.w.breaksAt) {
+		h.w.unmount()
+	}
 	h.w.mu.Unlock()
 	h.w.point()
 	return err
