@@ -22,6 +22,7 @@ func (w *world) check() error {
 
 // onDisk is as much of the state file as a reader needs.
 type onDisk struct {
+	KeepUntilMS int64 `json:"keep_unknown_until_ms"`
 	Generations []struct {
 		ID       uint64           `json:"generation"`
 		State    credential.State `json:"state"`

@@ -13,9 +13,8 @@ import (
 )
 
 // TestModel takes a rotator through random schedules of time, clients, crashes
-// at every point, failing stores, servers and disks, lost state, vanished users
-// and clock steps, and looks at
-// the invariants at every point of each. When the
+// at every point, failing stores, servers and disks, lost state, vanished users,
+// clock steps, drains and reloads, and looks at the invariants at every point of each. When the
 // world heals, everything must be as it should be within bounded time.
 // More than the default: go test -run TestModel -rapid.checks=100000.
 func TestModel(t *testing.T) {
@@ -38,8 +37,12 @@ func bubble(t *testing.T, f func()) {
 }
 
 func schedule(rt *rapid.T) {
-	lifetime := rapid.SampledFrom([]time.Duration{time.Minute, 10 * time.Minute}).Draw(rt, "lifetime")
-	rotateEvery := lifetime * time.Duration(rapid.IntRange(2, 9).Draw(rt, "rotate_every tenths")) / 10
+	const longest = 10 * time.Minute
+	configure := func(rt *rapid.T) (lifetime, rotateEvery time.Duration) {
+		lifetime = rapid.SampledFrom([]time.Duration{time.Minute, longest}).Draw(rt, "lifetime")
+		return lifetime, lifetime * time.Duration(rapid.IntRange(2, 9).Draw(rt, "rotate_every tenths")) / 10
+	}
+	lifetime, rotateEvery := configure(rt)
 	w := newWorld(rt, lifetime, rotateEvery)
 	defer w.end()
 	w.stranger("operator")
@@ -107,6 +110,11 @@ func schedule(rt *rapid.T) {
 			}
 			r.Kick()
 		}),
+		"hold": whileRunning(func(rt *rapid.T) { w.rotator().Hold(rapid.Bool().Draw(rt, "held")) }),
+		"reload": whileRunning(func(rt *rapid.T) {
+			w.cfg.Lifetime, w.cfg.RotateEvery = configure(rt)
+			w.rotator().Configure(w.cfg)
+		}),
 		"store": func(rt *rapid.T) {
 			w.fail(rapid.SampledFrom([]string{"put", "delete", "list"}).Draw(rt, "call"), rapid.SampledFrom([]fault{
 				{},
@@ -171,15 +179,16 @@ func schedule(rt *rapid.T) {
 			}
 		},
 	})
-	settle(rt, w)
+	settle(rt, w, longest)
 }
 
 // settle heals the world and checks that all is well within bounded time.
-func settle(rt *rapid.T, w *world) {
+func settle(rt *rapid.T, w *world, longest time.Duration) {
 	w.heal()
 	if !w.running() {
 		w.start()
 	}
+	w.rotator().Hold(false)
 	w.mu.Lock()
 	w.dieIn, w.eager = 0, false
 	w.mu.Unlock()
@@ -204,7 +213,8 @@ func settle(rt *rapid.T, w *world) {
 			rt.Fatalf("invariant 6: a retiring user was not added again")
 		}
 	}
-	w.pass(2*(w.cfg.Lifetime+credential.Skew(w.cfg.Lifetime)) + credential.ReconcileEvery)
+	kept := time.Until(time.UnixMilli(state.KeepUntilMS)) // however often the clock was set back
+	w.pass(max(kept, 2*(longest+credential.Skew(longest))) + credential.ReconcileEvery)
 	state, err = w.read()
 	if err != nil {
 		rt.Fatal(err)
