@@ -93,8 +93,8 @@ func connections() int {
 }
 
 // server returns what serves h there.
-func (a *apiSite) server(h http.Handler) *http.Server {
-	s := newServer(h)
+func (a *apiSite) server(h http.Handler, logger *slog.Logger) *http.Server {
+	s := newServer(h, logger)
 	s.ConnState = a.conns.ConnState
 	return s
 }
@@ -121,12 +121,12 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // newServer bounds what one connection may cost.
-func newServer(h http.Handler) *http.Server {
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	// A stream of events has no end of its own.
 	ctx, end := context.WithCancel(context.Background())
 	s := &http.Server{
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		Handler:     h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler:     h, ErrorLog: newHTTPLog(logger), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	s.RegisterOnShutdown(end)

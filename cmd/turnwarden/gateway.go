@@ -62,12 +62,12 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	counts.ObserveGateway(status)
 	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(gateway), counts.Instrument, transport.APIOptions{
 		URIs: true, Access: at.api.access, Fleet: status, Events: events,
-	}))
+	}), part("api"))
 	pages, err := transport.NewGatewayWebHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
-	webServer := newServer(pages)
+	webServer := newServer(pages, part("web"))
 
 	stopped := make(chan struct{})
 	defer close(stopped)

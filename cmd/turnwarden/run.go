@@ -123,7 +123,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	routes := newRoutes(func(access transport.Access) http.Handler {
 		return transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Access: access, Status: node.Status, Events: events})
 	}, at.api.access)
-	api := newDoor(at.api.server(routes), at.api, at.api.conns, (*http.Server).Serve)
+	api := newDoor(at.api.server(routes, part("api")), at.api, at.api.conns, (*http.Server).Serve)
 	now.tell = func(was, is *site) {
 		node.Configure(is.facts())
 		is.configure(parts, s.hurry)
@@ -140,7 +140,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.allowed() })}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
-	webDoor := newDoor(newServer(webRoutes), at.web, at.web.(socket), serveWeb(f, part("web")))
+	webDoor := newDoor(newServer(webRoutes, part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
 	upgrade := &upgrader{
 		at: at, now: now, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
@@ -150,7 +150,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	}
 	if at.admin != nil {
 		admin := transport.WithUpgrade(transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
-		server := &http.Server{Handler: admin, ConnContext: transport.AdminConnContext, ReadHeaderTimeout: 5 * time.Second}
+		server := &http.Server{Handler: admin, ConnContext: transport.AdminConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
 		upgrade.admin = newDoor(server, at.admin, at.admin.(socket), (*http.Server).Serve)
 	}
 
