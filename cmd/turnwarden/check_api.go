@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // checkAPI: an address that others can reach needs something that tells callers apart,
@@ -31,7 +32,7 @@ func checkAPI(a *APIConfig, published bool, bad func(key, found, remedy string))
 	checkPrefixes("api.allow_cidrs", a.AllowCIDRs, bad)
 	checkPrefixes("api.trusted_proxies", a.TrustedProxies, bad)
 	for _, s := range a.CORSOrigins {
-		if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || s != u.Scheme+"://"+u.Host {
+		if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Contains(u.Host, "*") || s != u.Scheme+"://"+u.Host {
 			bad("api.cors_origins", strconv.Quote(s), "origins such as https://app.example.org, each by its name and without a path")
 		}
 	}
