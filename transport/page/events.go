@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -21,6 +22,9 @@ const (
 // part of the page, rendered anew. A stream ends with the context of its request.
 func Events(build func() Page) http.Handler {
 	all := templates()
+	// To a reader of events a carriage return ends a line, too; somebody else may have put it
+	// into a text of the page.
+	lines := strings.NewReplacer("\n", "\ndata: ", "\r", "&#13;")
 	var viewers atomic.Int32
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer viewers.Add(-1)
@@ -46,7 +50,7 @@ func Events(build func() Page) http.Handler {
 			event := []byte(": still here\n\n")
 			if fresh := !bytes.Equal(b.Bytes(), last); fresh {
 				last = b.Bytes()
-				event = fmt.Appendf(nil, "event: page\ndata: %s\n\n", bytes.ReplaceAll(last, []byte("\n"), []byte("\ndata: ")))
+				event = fmt.Appendf(nil, "event: page\ndata: %s\n\n", lines.Replace(string(last)))
 			} else if time.Since(sent) < heartbeat {
 				event = nil
 			}

@@ -66,6 +66,25 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestEventsAreWhole: no text of the page ends its event, or begins another.
+func TestEventsAreWhole(t *testing.T) {
+	s := httptest.NewServer(page.Events(func() page.Page {
+		return page.Page{Name: "a", Reasons: []string{"500 no\r\revent: page\rdata: mine\n\ndata: mine"}}
+	}))
+	t.Cleanup(s.Close)
+	response, _ := follow(t, s)
+	in := bufio.NewReader(response.Body)
+	for line := ""; line != "data: </main>\n"; {
+		var err error
+		if line, err = in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, "\r") || line != "event: page\n" && !strings.HasPrefix(line, "data: ") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
 // TestViewersAreBounded: one more than there may be is told to come back, and may
 // once another has left.
 func TestViewersAreBounded(t *testing.T) {
