@@ -55,7 +55,8 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 		p.Conf.Errors = oneLine(err)
 		return p
 	}
-	p.Conf.Lines = strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+	conf, ended := strings.CutSuffix(string(data), "\n")
+	p.Conf.Lines, p.Conf.Unended = strings.Split(conf, "\n"), !ended
 	for _, o := range coturn.Options(string(data)) {
 		p.Conf.Options = append(p.Conf.Options, doctor.Option(o))
 	}

@@ -81,8 +81,10 @@ var configuration = []check{
 		}
 	}},
 	{"no-auth", func(p Patient, say say) {
-		if o, ok := p.Conf.option("no-auth"); ok {
-			say(Error, at(p, o)+"the server relays for anybody, whatever the value", "remove the line", remove(o))
+		for _, o := range p.Conf.Options { // each is enough
+			if o.Name == "no-auth" {
+				say(Error, at(p, o)+"the server relays for anybody, whatever the value", "remove the line", remove(o))
+			}
 		}
 	}},
 	{"static-credentials", func(p Patient, say say) {

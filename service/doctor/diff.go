@@ -39,6 +39,9 @@ func Diff(c Conf, all []Finding) string {
 	fmt.Fprintf(&b, "--- %s\n+++ %[1]s\n", c.Path)
 	for removed, n := range slices.Sorted(maps.Keys(gone)) {
 		fmt.Fprintf(&b, "@@ -%d +%d,0 @@\n-%s\n", n, n-1-removed, c.Lines[n-1])
+		if n == len(c.Lines) && c.Unended {
+			b.WriteString("\\ No newline at end of file\n")
+		}
 	}
 	if len(added) > 0 {
 		end := len(c.Lines)

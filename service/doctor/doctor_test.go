@@ -82,18 +82,24 @@ var sick = map[string]struct {
 	cause    func(p *doctor.Patient)
 	diff     string // a line of the diff
 }{
-	"no turnserver":         {"turnserver", doctor.Error, func(p *doctor.Patient) { p.Turnserver = "turnserver: not found" }, ""},
-	"no turnadmin":          {"turnadmin", doctor.Error, func(p *doctor.Patient) { p.Turnadmin = "turnadmin: not found" }, ""},
-	"no sqlite3":            {"sqlite3", doctor.Error, func(p *doctor.Patient) { p.SQLite = "sqlite3: not found" }, ""},
-	"coturn cannot drain":   {"coturn-version", doctor.Warning, func(p *doctor.Patient) { p.Version = [3]int{4, 6, 1} }, ""},
-	"coturn with a CVE":     {"coturn-version", doctor.Error, func(p *doctor.Patient) { p.Version = [3]int{4, 5, 1} }, ""},
-	"Debian's own service":  {"coturn-service", doctor.Error, func(p *doctor.Patient) { p.CoturnService = "coturn.service" }, ""},
-	"bad turnwarden.yml":    {"turnwarden.yml", doctor.Error, func(p *doctor.Patient) { p.ConfigErrors = []string{"turnwarden.yml:1: no such key"} }, ""},
-	"bad turnserver.conf":   {"turnserver.conf", doctor.Error, func(p *doctor.Patient) { p.Conf.Errors = []string{"turnserver.conf:1: bad"} }, ""},
-	"an odd line":           {"turnserver.conf-lines", doctor.Warning, func(p *doctor.Patient) { p.Conf.Warnings = []string{"turnserver.conf:1: left out"} }, ""},
-	"no realm":              {"realm", doctor.Error, func(p *doctor.Patient) { p.Conf = without("realm=turn.example.org") }, "+realm="},
-	"open to anybody":       {"authentication", doctor.Error, func(p *doctor.Patient) { p.Conf = without("lt-cred-mech") }, "+lt-cred-mech"},
-	"no-auth":               {"no-auth", doctor.Error, func(p *doctor.Patient) { p.Conf = with("no-auth") }, "-no-auth"},
+	"no turnserver":        {"turnserver", doctor.Error, func(p *doctor.Patient) { p.Turnserver = "turnserver: not found" }, ""},
+	"no turnadmin":         {"turnadmin", doctor.Error, func(p *doctor.Patient) { p.Turnadmin = "turnadmin: not found" }, ""},
+	"no sqlite3":           {"sqlite3", doctor.Error, func(p *doctor.Patient) { p.SQLite = "sqlite3: not found" }, ""},
+	"coturn cannot drain":  {"coturn-version", doctor.Warning, func(p *doctor.Patient) { p.Version = [3]int{4, 6, 1} }, ""},
+	"coturn with a CVE":    {"coturn-version", doctor.Error, func(p *doctor.Patient) { p.Version = [3]int{4, 5, 1} }, ""},
+	"Debian's own service": {"coturn-service", doctor.Error, func(p *doctor.Patient) { p.CoturnService = "coturn.service" }, ""},
+	"bad turnwarden.yml":   {"turnwarden.yml", doctor.Error, func(p *doctor.Patient) { p.ConfigErrors = []string{"turnwarden.yml:1: no such key"} }, ""},
+	"bad turnserver.conf":  {"turnserver.conf", doctor.Error, func(p *doctor.Patient) { p.Conf.Errors = []string{"turnserver.conf:1: bad"} }, ""},
+	"an odd line":          {"turnserver.conf-lines", doctor.Warning, func(p *doctor.Patient) { p.Conf.Warnings = []string{"turnserver.conf:1: left out"} }, ""},
+	"no realm":             {"realm", doctor.Error, func(p *doctor.Patient) { p.Conf = without("realm=turn.example.org") }, "+realm="},
+	"open to anybody":      {"authentication", doctor.Error, func(p *doctor.Patient) { p.Conf = without("lt-cred-mech") }, "+lt-cred-mech"},
+	"no-auth":              {"no-auth", doctor.Error, func(p *doctor.Patient) { p.Conf = with("no-auth") }, "-no-auth"},
+	"no-auth twice":        {"no-auth", doctor.Error, func(p *doctor.Patient) { p.Conf = with("no-auth", "no-auth=0") }, "-no-auth"},
+	"loopback peers twice": {"loopback-peers", doctor.Error, func(p *doctor.Patient) { p.Conf = with("allow-loopback-peers", "allow-loopback-peers") }, "-allow-loopback-peers"},
+	"a file without an end": {"no-auth", doctor.Error, func(p *doctor.Patient) {
+		p.Conf = conf(strings.Replace(wellKept, "lt-cred-mech\n", "", 1) + "no-auth")
+		p.Conf.Unended = true
+	}, "-no-auth"},
 	"a static user":         {"static-credentials", doctor.Error, func(p *doctor.Patient) { p.Conf = with("user=alice:secret1") }, ""},
 	"a static secret":       {"static-credentials", doctor.Error, func(p *doctor.Patient) { p.Conf = with("static-auth-secret=secret1") }, ""},
 	"userdb":                {"userdb", doctor.Error, func(p *doctor.Patient) { p.UserDB = "not writable" }, ""},
@@ -206,7 +212,11 @@ func TestEachCheck(t *testing.T) {
 func patched(t *testing.T, c doctor.Conf, diff string) doctor.Conf {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "turnserver.conf")
-	if err := os.WriteFile(path, []byte(strings.Join(c.Lines, "\n")+"\n"), 0o600); err != nil {
+	text := strings.Join(c.Lines, "\n")
+	if !c.Unended {
+		text += "\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("patch", path)

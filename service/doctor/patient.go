@@ -48,6 +48,7 @@ type Patient struct {
 type Conf struct {
 	Path     string
 	Lines    []string // as they stand
+	Unended  bool     // the last line has no end
 	Options  []Option
 	Errors   []string // why turnwarden would not start with it
 	Warnings []string
