@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/oklog/run"
 )
@@ -73,8 +74,8 @@ type signals struct {
 	hurry    chan struct{}
 	tasks    chan func() // run between two signals
 
-	// subscribe is for what a node alone is asked for by a signal; a client command must
-	// end with its terminal. It and what follows are nil in tests.
+	// subscribe is for what a server alone is told by a signal; a client command must end
+	// with its terminal. It and what follows are nil in tests.
 	subscribe func(os.Signal) <-chan os.Signal
 	mute      func() // reset, and nothing else is asked for either
 	listen    func() // undoes mute
@@ -82,6 +83,15 @@ type signals struct {
 
 func newSignals(incoming <-chan os.Signal, reset func()) *signals {
 	return &signals{incoming: incoming, reset: reset, hurry: make(chan struct{}), tasks: make(chan func())}
+}
+
+// outlive has a server go on where whoever is around it ends: SIGPIPE comes when nobody
+// reads its log any more, SIGHUP with its terminal.
+func (s *signals) outlive() {
+	if s.subscribe != nil {
+		s.subscribe(syscall.SIGPIPE)
+		s.subscribe(syscall.SIGHUP)
+	}
 }
 
 // interrupt returns a context that the first signal ends, for commands that wait for

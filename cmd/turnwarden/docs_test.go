@@ -35,7 +35,7 @@ that were handed out keep the lifetime that they were promised.
 	describeKeys(&b, reflect.TypeFor[Config](), "")
 	var gateway GatewayFile
 	setDefaults(reflect.ValueOf(&gateway).Elem())
-	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default. It is read at the start alone; files that it names are read again when they change.\n",
+	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default. It is read at the start alone, and SIGHUP changes nothing; files that it names are read again when they change.\n",
 		gateway.API.Listen)
 	describeKeys(&b, reflect.TypeFor[FleetRegistryConfig](), "registry.")
 	describeKeys(&b, reflect.TypeFor[GatewayConfig](), "gateway.")

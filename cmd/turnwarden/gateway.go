@@ -28,6 +28,7 @@ import (
 //
 // The parts first, then the actors in the order in which they stop.
 func runGateway(f flags, logger *slog.Logger, s *signals) error {
+	s.outlive()
 	cfg, err := LoadGatewayFile(f.configFile)
 	if err != nil {
 		return refuse(err)

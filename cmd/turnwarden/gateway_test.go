@@ -153,6 +153,7 @@ func TestGateway(t *testing.T) {
 		t.Errorf("%d %q %v", code, body, err)
 	}
 	g.sees(t, 10*time.Second, map[string]string{"turn-1": "up"})
+	g.signal(t, syscall.SIGHUP) // its file is read at the start alone
 	for path, want := range map[string]string{
 		"/v1/ice":               `{"iceServers":[{"urls":["turn:` + server.String() + `?transport=udp"`,
 		"/v1/turn":              `{"username":"` + s.UserID + `"`,

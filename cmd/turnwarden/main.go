@@ -138,7 +138,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	switch name {
 	case run.FullCommand():
 		f.tail = service.NewTail()
-		f.log.Writer = io.MultiWriter(stderr, f.tail)
+		f.log.Writer = io.MultiWriter(f.tail, stderr) // which may fail
 		err = runNode(f, promslog.New(f.log), stdout, s, thread)
 	case gateway.FullCommand():
 		err = runGateway(f, promslog.New(f.log), s)

@@ -40,6 +40,7 @@ import (
 //
 // The parts first, then the actors in the order in which they stop.
 func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread *supervisor.Thread) error {
+	s.outlive()
 	from, err := inherit(f.selfCheck)
 	if err != nil {
 		return refuse(err)

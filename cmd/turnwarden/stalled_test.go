@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,4 +104,44 @@ func TestStalledLog(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestLogReaderGone: whoever took our log has ended, and the node goes on with its calls,
+// through an upgrade, too. By itself Go would end with SIGPIPE.
+func TestLogReaderGone(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, options{})
+	log := filepath.Join(h.dir, "log")
+	if err := unix.Mkfifo(log, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(log, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(io.Discard, r) })
+	t.Cleanup(func() {
+		h.end(t)
+		_ = os.Remove(log)
+	})
+	h.serve(t)
+	child := h.child(t)
+	_ = r.Close()
+	reading.Wait()
+	for _, command := range []string{"rotate", "upgrade", "rotate"} {
+		if out, code := h.ask(t, command); code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", command, code, out)
+		}
+	}
+	if now := h.child(t); now != child {
+		t.Errorf("turnserver was %d, and is %d", child, now)
+	}
+	if out, code := h.ask(t, "logs"); code != 0 || !strings.Contains(out, "upgraded in place") {
+		t.Errorf("turnwarden logs: exit code %d\n%s", code, out)
+	}
+	h.signal(t, syscall.SIGTERM)
+	if code := h.wait(t, time.Minute); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
