@@ -124,8 +124,10 @@ func (dr *Drainer) begin(r DrainRequest, by string) (d *drain, joined bool, err 
 	}
 	dr.mu.Lock()
 	defer dr.mu.Unlock()
-	if dr.current != nil && dr.current.join(r, by) {
-		return dr.current, true, nil
+	if dr.current != nil {
+		if joined, err := dr.current.join(r, by); joined || err != nil {
+			return dr.current, joined, err
+		}
 	}
 	dr.current = newDrain(r, by)
 	dr.requests <- dr.current // it holds one, and there is but one

@@ -391,3 +391,71 @@ func TestDrainWaitsForTheYoung(t *testing.T) {
 		}
 	})
 }
+
+// TestSIGTERMIsNotUndone: nobody is told that the node goes on when it does not, and
+// what is asked of it meanwhile gives its calls no more time than the signal has.
+func TestSIGTERMIsNotUndone(t *testing.T) {
+	for _, version := range []coturn.Version{keeps, refuses} {
+		drainTest(t, version, drainTimeout, func(t *testing.T, d *drainable) {
+			d.call()
+			began := time.Now()
+			d.Unlist()
+			d.signal()
+			d.pass(time.Minute)
+			resumed := make(chan error, 1)
+			go func() { resumed <- d.Resume(t.Context(), "uid 0", d.report) }()
+			synctest.Wait()
+			if got := outcome(resumed); got != "turnwarden is stopping" {
+				t.Errorf("resume: %q", got)
+			}
+			for _, then := range []string{service.ThenHold, service.ThenRestart} {
+				if got := outcome(d.drain(t.Context(), time.Hour, then)); got != "turnwarden is stopping" {
+					t.Errorf("drain --then %s: %q", then, got)
+				}
+			}
+			asked := d.drain(t.Context(), time.Hour, service.ThenStop)
+			d.pass(drainTimeout - time.Since(began) + time.Second)
+			if got := outcome(d.ended); got != "done" {
+				t.Errorf("Run, at the end of drain_timeout: %q", got)
+			}
+			d.die(nil)
+			_ = asked
+		})
+	}
+}
+
+// TestDrainWhileRestarting: who asks for a drain while an earlier one has its server
+// started anew gets what follows his, and not what followed that.
+func TestDrainWhileRestarting(t *testing.T) {
+	for then, phase := range map[string]service.DrainPhase{service.ThenStop: "stopping", service.ThenHold: service.DrainRestarting} {
+		drainTest(t, refuses, 0, func(t *testing.T, d *drainable) {
+			d.drain(t.Context(), time.Hour, service.ThenRestart)
+			d.pass(3 * time.Second)
+			if s := d.Status(); s.Drain.Phase != service.DrainRestarting { // a new child cannot be proved in a bubble
+				t.Fatalf("%+v", s.Drain)
+			}
+			d.drain(t.Context(), time.Hour, then)
+			d.pass(3 * time.Second)
+			if s := d.Status(); s.Drain.Phase != phase || s.Drain.Then != then || !s.Draining {
+				t.Errorf("then %s: %+v", then, s.Drain)
+			}
+		})
+	}
+}
+
+// TestSecondSignalWaitsForNoLock: a ZooKeeper that hangs when the turn to drain is given
+// back delays no end that is hurried.
+func TestSecondSignalWaitsForNoLock(t *testing.T) {
+	drainTest(t, keeps, drainTimeout, func(t *testing.T, d *drainable) {
+		d.queue.stuck = make(chan struct{})
+		defer close(d.queue.stuck)
+		d.drain(t.Context(), time.Hour, service.ThenStop)
+		d.pass(3 * time.Second)
+		d.signal()
+		close(d.hurry)
+		d.pass(time.Second)
+		if got := outcome(d.ended); got != "done" {
+			t.Errorf("Run: %q", got)
+		}
+	})
+}

@@ -93,6 +93,7 @@ type queue struct {
 	mu       sync.Mutex
 	before   []string
 	err      error
+	stuck    chan struct{} // Release hears nothing until it is closed; nil = at once
 	released int
 }
 
@@ -103,6 +104,9 @@ func (q *queue) Try() ([]string, error) {
 }
 
 func (q *queue) Release() error {
+	if q.stuck != nil {
+		<-q.stuck
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.released++

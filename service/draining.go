@@ -19,6 +19,7 @@ type drain struct {
 	turn     bool
 	refusing int // pid of the child that takes no new call
 	resumed  bool
+	stopping bool // a signal ends turnwarden, which nothing undoes
 	steps    []Step
 	err      error
 	news     chan struct{} // closed, and replaced, at every change
@@ -41,11 +42,16 @@ func (d *drain) did(s Step) { d.change(func() { d.steps = append(d.steps, s) }) 
 
 // join takes another request, unless the drain is over: the earlier deadline counts,
 // and who came last says what follows.
-func (d *drain) join(r DrainRequest, by string) (joined bool) {
+func (d *drain) join(r DrainRequest, by string) (joined bool, err error) {
 	d.change(func() {
-		if joined = d.phase != drainOver; !joined {
+		switch {
+		case d.phase == drainOver:
+			return
+		case r.Then != ThenStop && (d.stopping || d.phase == drainStopping):
+			err = errStopping
 			return
 		}
+		joined = true
 		d.by = by
 		d.request.Then, d.request.Limit = r.Then, min(d.request.Limit, r.Limit)
 		d.turn = d.turn || r.NoLock
@@ -55,7 +61,7 @@ func (d *drain) join(r DrainRequest, by string) (joined bool) {
 			d.limit(time.Now().Add(r.Limit))
 		}
 	})
-	return joined
+	return joined, err
 }
 
 // limit sets the deadline, unless there is an earlier one.
@@ -71,7 +77,7 @@ func (d *drain) resume(by string) (s Step, from int, err error) {
 		s.Name = "resume"
 		from = len(d.steps)
 		switch {
-		case d.phase == drainStopping:
+		case d.stopping || d.phase == drainStopping:
 			err = errStopping
 		case d.phase == DrainEnding && d.refusing != 0:
 			d.request.Then, d.deadline = ThenRestart, time.Time{}

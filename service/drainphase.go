@@ -54,7 +54,7 @@ func (p DrainPhase) next(v drainView) DrainPhase {
 		return DrainEnding
 	case p == DrainEnding && !empty:
 		return p
-	case p == DrainEnding || p == DrainHeld || p == DrainRestarting && v.stopping:
+	case p == DrainEnding || p == DrainHeld, p == DrainRestarting && (v.stopping || v.then == ThenStop || v.then == ThenHold && v.serves):
 		switch {
 		case v.stopping || v.then == ThenStop:
 			return drainStopping

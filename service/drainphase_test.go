@@ -45,9 +45,12 @@ func TestDrainPhase(t *testing.T) {
 		"held, restart asked for":           {DrainHeld, with(func(v *drainView) { v.then = ThenRestart }), DrainRestarting},
 		"held, stop asked for":              {DrainHeld, with(func(v *drainView) { v.then = ThenStop }), drainStopping},
 		"held, SIGTERM":                     {DrainHeld, with(func(v *drainView) { v.stopping = true }), drainStopping},
-		"restarting":                        {DrainRestarting, with(func(v *drainView) { v.idle, v.deadline = true, before }), DrainRestarting},
-		"restarted":                         {DrainRestarting, with(func(v *drainView) { v.serves = true }), drainOver},
+		"restarting":                        {DrainRestarting, with(func(v *drainView) { v.then, v.idle, v.deadline = ThenRestart, true, before }), DrainRestarting},
+		"restarted":                         {DrainRestarting, with(func(v *drainView) { v.then, v.serves = ThenRestart, true }), drainOver},
 		"restarting, resumed":               {DrainRestarting, with(func(v *drainView) { v.resumed = true }), drainOver},
+		"restarting, stop asked for":        {DrainRestarting, with(func(v *drainView) { v.then = ThenStop }), drainStopping},
+		"restarting, hold asked for":        {DrainRestarting, busy, DrainRestarting},
+		"restarted, hold asked for":         {DrainRestarting, with(func(v *drainView) { v.serves = true }), DrainHeld},
 		"restarting, SIGTERM":               {DrainRestarting, with(func(v *drainView) { v.stopping, v.serves = true, true }), drainStopping},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -41,12 +40,20 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 		dr.logger.Info("drain asked for", "by", by, "consequence", request.Then, "limit", request.Limit)
 	}
 	queue, leave := context.WithCancel(context.WithoutCancel(ctx))
-	var queued sync.WaitGroup
-	defer queued.Wait()
-	defer leave()
-	if !request.NoLock {
-		queued.Go(func() { r.queue(queue, goesOn) })
-	}
+	left := make(chan struct{})
+	defer func() {
+		leave()
+		select {
+		case <-left:
+		case <-dr.config().Hurry: // the turn goes with the ZooKeeper session
+		}
+	}()
+	go func() {
+		defer close(left)
+		if !request.NoLock {
+			r.queue(queue, goesOn)
+		}
+	}()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -138,6 +145,7 @@ func (r *drainRun) look(ctx context.Context) DrainPhase {
 	if ctx.Err() != nil && !r.stopping {
 		r.stopping = true
 		r.d.change(func() {
+			r.d.stopping = true
 			r.d.request.Limit = min(r.d.request.Limit, r.config().Limit)
 			if !r.d.unlisted.IsZero() {
 				r.d.limit(time.Now().Add(r.config().Limit))
@@ -292,7 +300,7 @@ func (r *drainRun) enter(phase DrainPhase, s Status) {
 		case DrainHeld:
 			r.d.deadline = time.Time{}
 		case DrainRestarting:
-			r.d.resumed, r.d.request.Then = false, ThenRestart
+			r.d.resumed, r.d.request.Then, r.d.refusing = false, ThenRestart, 0
 		}
 	})
 }
