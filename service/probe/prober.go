@@ -67,8 +67,8 @@ type Prober struct {
 
 	open func(Listener) asker // the tests of the timing replace it
 
-	misadvertised string // the last that was said
-	doubts        int    // rounds in a row in which a starved child did not answer
+	misadvertised string        // the last that was said
+	doubts        map[doubt]int // rounds since the last good one that were not judged
 
 	mu   sync.Mutex
 	last Result
@@ -79,7 +79,8 @@ func New(cfg Config, node Node, logger *slog.Logger, m Metrics) *Prober {
 	p := &Prober{
 		node: node, logger: logger, m: m,
 		kick: make(chan struct{}, 1), changed: make(chan struct{}, 1), pause: make(chan chan struct{}),
-		open: func(l Listener) asker { return &client{Listener: l} },
+		open:   func(l Listener) asker { return &client{Listener: l} },
+		doubts: map[doubt]int{},
 	}
 	p.cfg.Store(&cfg)
 	return p
@@ -140,7 +141,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			p.set(Result{})
 		} else {
 			if target.PID != p.Last().PID {
-				p.doubts = 0
+				clear(p.doubts)
 				p.set(newResult(target))
 				delay = firstDelay
 			}
@@ -204,15 +205,10 @@ func (p *Prober) askAll(ctx context.Context, t Target, rounds chan<- round) {
 
 // conclude judges a round, says what follows from it, and keeps the verdict.
 func (p *Prober) conclude(o round) {
-	for _, err := range []error{o.err, o.relay} {
-		if reason := p.unfair(o, err); reason != "" {
-			p.logger.Warn("probe failed, and the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
-			return
-		}
+	if p.excused(o, o.err, doubt{o.transport, false}) {
+		return
 	}
-	if o.decides && o.err == nil {
-		p.doubts = 0
-	}
+	o.doubtful = p.excused(o, o.relay, doubt{o.transport, true})
 	before := p.Last()
 	after := before.judge(o, p.config().FailAfter)
 	p.say(o, before, after)

@@ -147,6 +147,41 @@ func TestStarvedServer(t *testing.T) {
 	})
 }
 
+// Patience ends as well where it is this process that is not run: nobody can tell then
+// whether the server hangs, and nobody is served for certain by one that has not answered
+// for so long.
+func TestStarvedProber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{pid: 1}
+		p := w.prober(usual)
+		run(t, p)
+		w.change(func(w *world) { w.bind = starved })
+		after(time.Duration(2*usual.FailAfter-1) * usual.Interval)
+		if got := p.Last(); !got.Serving {
+			t.Errorf("one round before the end of patience: %+v", got)
+		}
+		after(usual.Interval)
+		if p.Last().Serving {
+			t.Error("patience has no end")
+		}
+	})
+}
+
+// What hangs for the clients of one transport is told, too, although the others are served
+// and turnserver is busy.
+func TestStarvedTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{pid: 1, others: []Transport{TLS}, starving: 600 * time.Millisecond}
+		p := w.prober(usual)
+		run(t, p)
+		w.change(func(w *world) { w.sideHang = true })
+		after(time.Duration(2*usual.FailAfter)*usual.Interval + usual.Timeout)
+		if got := p.Last(); !got.Serving || !got.Answers[1].Failing {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // A new child is probed at once, even while a stage still waits for the old one.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,7 +79,7 @@ func (r Result) judge(o round, failAfter int) Result {
 	r.Foreign = ""
 	r.Answers = slices.Clone(r.Answers)
 	for i, a := range r.Answers {
-		if a.Transport == o.transport {
+		if a.Transport == o.transport && !o.doubtful {
 			r.Answers[i] = a.judge(o, failAfter)
 		}
 	}

@@ -22,10 +22,11 @@ type round struct {
 	report    Report
 	waited    time.Duration // how long the server waited for a processor meanwhile
 
-	err    error // why it does not serve, nil if it does
-	relay  error // why it does not relay, though it serves
-	proved bool  // the credential was accepted
-	full   int   // 486 or 508
+	err      error // why it does not serve, nil if it does
+	relay    error // why it does not relay, though it serves
+	doubtful bool  // whether it relays cannot be told
+	proved   bool  // the credential was accepted
+	full     int   // 486 or 508
 
 	misadvertised error // its relayed address is not what the configuration says
 }
@@ -94,27 +95,51 @@ func (o *round) settle(relayFree func() bool, advertised func(netip.Addr) error)
 	}
 }
 
+// doubt is what may have failed for want of a processor: whether a server answers, or
+// whether it relays.
+type doubt struct {
+	transport Transport
+	relay     bool
+}
+
+// excused says whether a failure is not held against the server, and logs why.
+func (p *Prober) excused(o round, err error, of doubt) bool {
+	if err == nil {
+		delete(p.doubts, of)
+		return false
+	}
+	reason := p.unfair(o, err, of)
+	if reason != "" {
+		p.logger.Warn("probe failed, and the TURN server is not judged by it", "transport", o.transport, "reason", reason, "err", err)
+	}
+	return reason != ""
+}
+
 // unfair says why a failure must not be held against the server, "" when it may.
 // Whoever was himself not run for a good part of the time he gave the server
-// cannot tell whether it answered in time. A server that waited for a processor itself
-// is given twice as many rounds: who hangs does not wait for one, but its other threads
-// may.
-func (p *Prober) unfair(o round, err error) string {
+// cannot tell whether it answered in time, and a server that waited for a processor
+// itself could not answer. But one that hangs does not wait for one, though its other
+// threads may, and we may on any machine that is busy for hours: either is given twice
+// as many rounds, and no more.
+func (p *Prober) unfair(o round, err error, of doubt) (reason string) {
 	e, ok := errors.AsType[*Error](err)
-	switch {
+	switch limit := p.config().Timeout / 4; {
 	case !ok:
 		return ""
 	case errors.Is(err, errLocal):
 		return "no request could be made"
-	case e.Late > p.config().Timeout/4:
-		return "this process was not run for " + e.Late.Round(time.Millisecond).String()
-	case o.waited > p.config().Timeout/4 && errors.Is(err, ErrNoAnswer) && p.doubts < p.config().FailAfter:
-		if o.decides {
-			p.doubts++
-		}
-		return "the TURN server waited for a processor for " + o.waited.Round(time.Millisecond).String()
+	case e.Late > limit:
+		reason = "this process was not run for " + e.Late.Round(time.Millisecond).String()
+	case o.waited > limit && errors.Is(err, ErrNoAnswer):
+		reason = "the TURN server waited for a processor for " + o.waited.Round(time.Millisecond).String()
 	}
-	return ""
+	if p.doubts[of] >= p.config().FailAfter {
+		return ""
+	}
+	if reason != "" {
+		p.doubts[of]++
+	}
+	return reason
 }
 
 func (p *Prober) waited(pid int) time.Duration {

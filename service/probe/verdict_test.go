@@ -38,9 +38,10 @@ func TestVerdict(t *testing.T) {
 			{bind(starved), up},
 			{bind(unasked), up},
 			{bind(starved), up},
-			{bind(starved), up},
 			{bind(silent), up + " failures=1 bind"},
 			{bind(starved), up + " failures=1 bind"},
+			{good, up},
+			{bind(starved), up},
 		},
 		"no credential yet": {
 			{func(w *world) { w.noCredential = true }, "serving"},
@@ -82,6 +83,10 @@ func TestVerdict(t *testing.T) {
 		"our own delay in the relay": {
 			{good, up},
 			{func(w *world) { w.mute = starvedRelay }, up},
+			{bind(silent), up + " failures=1 bind"},
+			{bind(silent), up + " failures=2 bind"},
+			{func(w *world) { w.bind, w.mute = nil, starvedRelay }, up + " udp:2"}, // it has answered all the rest
+			{bind(silent), up + " failures=1 bind"},
 		},
 		"peers on loopback denied": {
 			{func(w *world) { w.mute = forbidden }, up},
