@@ -28,6 +28,9 @@ var (
 	ErrFull      = errors.New("server is full")
 	ErrOpenRelay = errors.New("open relay: no credential is asked for")
 
+	// ErrUntrusted is a certificate that clients refuse, of a server that answers.
+	ErrUntrusted = errors.New("untrusted certificate")
+
 	// errLocal marks what this process could not do, as without a file descriptor,
 	// which a prober must not hold against the server.
 	errLocal = errors.New("cannot ask")

@@ -83,15 +83,19 @@ func (l Listener) network() string {
 // secure makes a TLS session of the TCP one and returns the certificates that the
 // server showed, whatever they are worth.
 func (c *client) secure(ctx context.Context) (chain []*x509.Certificate, err error) {
+	var untrusted error
 	conn := tls.Client(c.conn, &tls.Config{
 		ServerName:         c.Host,
 		InsecureSkipVerify: true, // verify looks at them, and keeps bad ones
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain = state.PeerCertificates
-			return verify(chain, c.Host, time.Now())
+			untrusted = verify(chain, c.Host, time.Now())
+			return untrusted
 		},
 	})
 	switch err := conn.HandshakeContext(ctx); {
+	case untrusted != nil:
+		return chain, &Error{Stage: StageTLS, Err: fmt.Errorf("handshake with %s: %w: %w", c.Addr, ErrUntrusted, untrusted)}
 	case err != nil && ctx.Err() != nil:
 		return chain, noAnswer(ctx, StageTLS, c.Addr, ctx.Err())
 	case err != nil:
