@@ -66,7 +66,7 @@ func eventful() service.Status {
 		LastPublish: s.At.Add(-3 * time.Second), LastRecord: directory.Record{State: "up", FreeTraffic: 812.4},
 	}
 	s.Journal = []service.Line{
-		{At: s.At.Add(-50 * time.Hour), Level: slog.LevelWarn, Part: "supervisor", Text: "turnserver is gone and its calls with it, nobody is served until the next start", Detail: `cause=signal end="signal SIGSEGV" ran=6h12m0s next_start_in=0s`},
+		{At: s.At.Add(-50 * time.Hour), Level: slog.LevelWarn, Part: "supervisor", Text: "turnserver is gone and its calls with it, nobody is served until the next start", Detail: `next_in=0s reason=signal end="signal SIGSEGV" duration=6h12m0s`},
 		{At: s.At.Add(-57 * time.Hour), Level: slog.LevelError, Part: "probe", Text: "probes failed in a row, the TURN server is not serving", Detail: "pid=4711 failures=3 err=bind: no answer from 192.0.2.7:3478 within 2s"},
 	}
 	return s
