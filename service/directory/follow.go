@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,15 +16,16 @@ import (
 const (
 	readers     = 16     // reads under way at once: as many as the library queues
 	maxChildren = 20_000 // of one path; whoever can write there could fill our memory
+	maxData     = 32 << 10
 )
 
 // Change is news of one child.
 type Change struct {
 	Name  string
 	Gone  bool
-	Data  []byte
-	Czxid int64 // another number means another registration under the same name
-	Mzxid int64 // another number means another write
+	Data  []byte // its begin, where it is longer than any record
+	Czxid int64  // another number means another registration under the same name
+	Mzxid int64  // another number means another write
 }
 
 // Follower reads the children of a path and keeps up with them. A watch is armed once
@@ -213,6 +215,9 @@ func (f *Follower) get(name string) (Change, error) {
 		data, stat, _, err := conn.GetW(f.path + "/" + name)
 		if err != nil {
 			return err
+		}
+		if len(data) > maxData {
+			data = bytes.Clone(data[:maxData])
 		}
 		c.Data, c.Czxid, c.Mzxid = data, stat.Czxid, stat.Mzxid
 		return nil

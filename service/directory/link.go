@@ -68,8 +68,10 @@ func openLink(cfg Config, resume *Saved, known map[string][]string, fired func(p
 		zk.WithEventCallback(l.event),
 		// 3 MB a connection otherwise, and an answer without bounds. After a reconnect the
 		// library arms its watches again in packets of up to 128 KiB, and drops without a
-		// word what the first buffer cannot hold.
-		zk.WithMaxConnBufferSize(160<<10), zk.WithMaxBufferSize(1<<20))
+		// word what the first buffer cannot hold. An answer above the second ends the connection,
+		// again and again: the longest record that ZooKeeper takes is above 1 MiB by its header,
+		// and a list has no bound.
+		zk.WithMaxConnBufferSize(160<<10), zk.WithMaxBufferSize(16<<20))
 	return l
 }
 

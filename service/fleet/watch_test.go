@@ -260,6 +260,50 @@ func TestWatchRejects(t *testing.T) {
 	}
 }
 
+// TestWatchOversized: whoever can write below the path can make neither a record nor a
+// list so long that the others cannot be read.
+func TestWatchOversized(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	c := z.Client(t)
+	write(t, z, 4*time.Second, "a")
+	w := watch(t, z, 4*time.Second)
+	w.sees(20*time.Second, "a up")
+	size := 1 << 20 // the longest that ZooKeeper takes
+	for ; size > 1<<19; size-- {
+		_, err := c.Create(path+"/long", make([]byte, size), 0, zk.WorldACL(zk.PermAll))
+		if err == nil {
+			break
+		}
+		c = z.Client(t) // ZooKeeper has hung up
+	}
+	t.Logf("a record of %d bytes", size)
+	realtest.Eventually(t, 30*time.Second, func() error {
+		if s := w.Snapshot(); s.Rejected != 1 || !s.Live(time.Now()) {
+			return fmt.Errorf("rejected %d, live %v: %+v", s.Rejected, s.Live(time.Now()), w.Session())
+		}
+		return nil
+	})
+	// Several megabytes of names.
+	for n := range 10 {
+		var ops []any
+		for i := range 200 {
+			ops = append(ops, &zk.CreateRequest{Path: fmt.Sprintf("%s/%d-%d-%s", path, n, i, strings.Repeat("x", 1500)), Acl: zk.WorldACL(zk.PermAll)})
+		}
+		if _, err := c.Multi(ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := w.Snapshot().Find("a").Record.Seq
+	realtest.Eventually(t, 60*time.Second, func() error {
+		s := w.Snapshot()
+		if a := s.Find("a"); a == nil || a.Record.Seq <= before || s.Rejected != 2001 || !s.Live(time.Now()) {
+			return fmt.Errorf("rejected %d, live %v, %+v: %+v", s.Rejected, s.Live(time.Now()), a, w.Session())
+		}
+		return nil
+	})
+}
+
 // TestWatchMassLoss pauses ZooKeeper for longer than all sessions live: every record
 // vanishes, and nobody who reads the fleet may notice.
 func TestWatchMassLoss(t *testing.T) {
