@@ -13,8 +13,8 @@
 //
 // A rotation is begun by the schedule or by a request (Rotate). The active
 // generation is revoked (Revoke) only once its successor is published, and so by
-// way of retiring. A generation that another program has handed out (Import) begins as
-// retiring.
+// way of retiring. A generation that another program has handed out (Import), or this host
+// under another name of the node, begins as retiring.
 //
 // The state file is written ahead of each step, so that a crash at any point
 // leaves either a generation that nobody was given or one that is on record. A

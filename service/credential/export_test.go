@@ -36,7 +36,7 @@ func (r *Rotator) SetClock(d time.Duration) {
 
 // SetClock does the same to what is on disk.
 func (f *File) SetClock(cfg Config, d time.Duration) error {
-	s, err := f.load(cfg.Node, cfg.Realm)
+	s, err := f.load(cfg.Realm)
 	if err != nil {
 		return err
 	}

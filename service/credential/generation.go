@@ -49,7 +49,7 @@ type generation struct {
 	Username  string
 	Password  Secret
 	State     State
-	Imported  bool      // another program made it, and has handed it out
+	Imported  bool      // another program made it, or we under another name, and has handed it out
 	Published time.Time // zero until it was active
 	Expires   time.Time // what clients are told; zero until it was active
 

@@ -86,6 +86,40 @@ func TestInvariant6AfterLostState(t *testing.T) {
 	}
 }
 
+// A host that is given another name still keeps what it promised under the old one, and no
+// longer than that: nobody else would delete those users.
+func TestRenamedNodeKeepsItsPromises(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		retiring, active := w.twoHeld(t)
+		w.pass(rotateEvery - 30*time.Second) // a successor is proved
+		w.stop()
+		w.cfg.Node, w.published = "turn-2", false
+		w.vanish(func(user string) bool { return user == active.Username })
+		w.start()
+		if c := w.mustFetch(t); c.Generation != 4 || !strings.HasPrefix(c.Username, ourName("turn-2", "")) {
+			t.Errorf("generation %d of user %s is served", c.Generation, c.Username)
+		}
+		w.pass(time.Until(active.Expires) - 1)
+		if w.ours()[active.Username] != active.Password.Reveal() {
+			t.Error("a client of the old name is cut off")
+		}
+		w.pass(credential.Skew(lifetime) + slack)
+		for _, c := range []credential.Credential{retiring, active} {
+			if w.ours()[c.Username] != "" {
+				t.Errorf("generation %d works for ever", c.Generation)
+			}
+		}
+		for user := range w.ours() {
+			if !strings.HasPrefix(user, ourName("turn-2", "")) {
+				t.Errorf("%s is left of the old name", user)
+			}
+		}
+		w.stop()
+		w.start()
+		w.mustFetch(t)
+	})
+}
+
 // One that cannot be deleted when its time has come is.
 func TestUnownedUsersArePending(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

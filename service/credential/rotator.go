@@ -95,11 +95,17 @@ func New(cfg Config, store Store, verifier Verifier, file *File, changed func(),
 		m.TransitionFailures.With("to", string(s)).Add(0)
 	}
 	now := time.Now()
-	state, err := file.load(cfg.Node, cfg.Realm)
+	state, err := file.load(cfg.Realm)
+	unknown := now.Add(cfg.Lifetime + skew(cfg.Lifetime))
+	if err == nil && state.Node != cfg.Node {
+		logger.Warn("this node had another name: what it handed out under that works until its expiry, and is deleted then", "before", state.Node)
+		state = state.renamed(cfg.Node)
+		state.KeepUntilMS = millis(unknown) // who has had this name is not on record
+	}
 	r.book = openBook(state, now, cfg.Lifetime)
 	if err != nil {
 		// Clients may hold credentials that only the lost file named.
-		r.book = book{next: 1, keepUnknown: now.Add(cfg.Lifetime + skew(cfg.Lifetime))}
+		r.book = book{next: 1, keepUnknown: unknown}
 		if !errors.Is(err, errNoState) {
 			logger.Error("credential state lost: a new generation is minted, and old users are kept until clients' claims have ended",
 				"err", err, "until", r.book.keepUnknown.Format(time.RFC3339))

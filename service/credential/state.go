@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -44,10 +45,11 @@ type fileGeneration struct {
 // errNoState says that there is no state yet, as on a node's first start.
 var errNoState = errors.New("no state file")
 
-// load reads the state of node in realm. A file that cannot be used is moved
+// load reads the state in realm, which may be that of a node that this host was called
+// before. A file that cannot be used is moved
 // aside to PATH.corrupt and reported as an error other than errNoState: users
 // that it named may still be in clients' hands.
-func (f *File) load(node, realm string) (fileState, error) {
+func (f *File) load(realm string) (fileState, error) {
 	// What a process that was killed while it saved has left holds passwords, too.
 	leftovers, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+"*"))
 	for _, path := range leftovers {
@@ -62,7 +64,7 @@ func (f *File) load(node, realm string) (fileState, error) {
 		err = json.Unmarshal(data, &s)
 	}
 	if err == nil {
-		err = s.check(node, realm)
+		err = s.check(realm)
 	}
 	if err == nil {
 		return s, nil
@@ -73,12 +75,12 @@ func (f *File) load(node, realm string) (fileState, error) {
 	return fileState{}, fmt.Errorf("%w; kept as %s.corrupt", err, f.path)
 }
 
-func (s fileState) check(node, realm string) error {
+func (s fileState) check(realm string) error {
 	if s.Version != fileVersion {
 		return fmt.Errorf("state file version %d, this program reads version %d", s.Version, fileVersion)
 	}
-	if s.Node != node || s.Realm != realm {
-		return fmt.Errorf("state file of node %q, realm %q, but this is node %q, realm %q", s.Node, s.Realm, node, realm)
+	if s.Realm != realm {
+		return fmt.Errorf("state file of realm %q, but this is realm %q", s.Realm, realm)
 	}
 	active := 0
 	for _, g := range s.Generations {
@@ -94,9 +96,9 @@ func (s fileState) check(node, realm string) error {
 		default:
 			return fmt.Errorf("state file: generation %d is in unknown state %q", g.ID, g.State)
 		}
-		ours := owns(node, g.Username) && len(g.Password) >= usernameRandom
+		ours := owns(s.Node, g.Username) && len(g.Password) >= usernameRandom
 		if g.Imported {
-			ours = g.Username != "" && g.Password != "" && g.ExpiresMS != 0 && (g.State == Retiring || g.State == Revoked)
+			ours = g.Username != "" && g.Password != "" && (g.State == Retiring || g.State == Revoked)
 		}
 		if !ours || g.ID == 0 || g.ID >= s.Next {
 			return fmt.Errorf("state file: generation %d is not one of this node", g.ID)
@@ -106,6 +108,19 @@ func (s fileState) check(node, realm string) error {
 		return fmt.Errorf("state file: %d active generations", active)
 	}
 	return nil
+}
+
+// renamed makes the generations of a node that was called otherwise this node's to keep
+// and to delete, as imported ones are: nobody else would.
+func (s fileState) renamed(node string) fileState {
+	s.Node, s.Generations = node, slices.Clone(s.Generations)
+	for i := range s.Generations {
+		g := &s.Generations[i]
+		if g.Imported = true; g.State != Revoked {
+			g.State = Retiring
+		}
+	}
+	return s
 }
 
 func (f *File) save(s fileState) error {

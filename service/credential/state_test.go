@@ -24,14 +24,14 @@ func validState() fileState {
 
 func TestStateRoundTrip(t *testing.T) {
 	f := NewFile(filepath.Join(t.TempDir(), "state.json"))
-	if _, err := f.load("turn-1", "example.org"); !errors.Is(err, errNoState) {
+	if _, err := f.load("example.org"); !errors.Is(err, errNoState) {
 		t.Fatalf("first load: %v, want errNoState", err)
 	}
 	want := validState()
 	if err := f.save(want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := f.load("turn-1", "example.org")
+	got, err := f.load("example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestUnusableStateIsKeptAside(t *testing.T) {
 		"cut":               {text(`{"version":1,"node":"tu`), "unexpected end of JSON"},
 		"not JSON":          {text("\x00\x00\x00"), "invalid character"},
 		"another version":   {encode(func(s *fileState) { s.Version = 2 }), "version 2, this program reads version 1"},
-		"another node":      {encode(func(s *fileState) { s.Node = "turn" }), `node "turn"`},
+		"another node's":    {encode(func(s *fileState) { s.Node = "turn" }), "not one of this node"},
 		"another realm":     {encode(func(s *fileState) { s.Realm = "example.com" }), `realm "example.com"`},
 		"two actives":       {encode(func(s *fileState) { s.Generations[0].State = Active }), "2 active generations"},
 		"unknown state":     {encode(func(s *fileState) { s.Generations[0].State = "zombie" }), `unknown state "zombie"`},
@@ -142,14 +142,14 @@ func TestUnusableStateIsKeptAside(t *testing.T) {
 			f := NewFile(filepath.Join(t.TempDir(), "state.json"))
 			tc.write(t, f)
 			want, _ := os.ReadFile(f.path)
-			_, err := f.load("turn-1", "example.org")
+			_, err := f.load("example.org")
 			if err == nil || errors.Is(err, errNoState) || !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("load: %v, want %q", err, tc.says)
 			}
 			if got, _ := os.ReadFile(f.path + ".corrupt"); string(got) != string(want) {
 				t.Error("the unusable bytes are not kept")
 			}
-			if _, err := f.load("turn-1", "example.org"); !errors.Is(err, errNoState) {
+			if _, err := f.load("example.org"); !errors.Is(err, errNoState) {
 				t.Errorf("second load: %v, want errNoState", err)
 			}
 		})
@@ -171,23 +171,26 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(file.path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := file.load("turn-1", "example.org")
+		s, err := file.load("example.org")
 		if err != nil {
 			if _, err := os.Stat(file.path + ".corrupt"); err != nil {
 				t.Errorf("refused and not kept: %v", err)
 			}
 			return
 		}
+		if err := s.renamed("turn-2").check("example.org"); err != nil {
+			t.Errorf("what was accepted is refused under another name: %v", err)
+		}
 		b := openBook(s, noon, time.Hour)
 		for _, g := range b.gens {
 			if g.servable(noon) {
 				t.Error("served without a proof")
 			}
-			if !owns("turn-1", g.Username) {
+			if !owns(s.Node, g.Username) && !g.Imported {
 				t.Errorf("took over %q", g.Username)
 			}
 		}
-		if err := b.file("turn-1", "example.org").check("turn-1", "example.org"); err != nil {
+		if err := b.file(s.Node, "example.org").check("example.org"); err != nil {
 			t.Errorf("what was accepted is refused when saved again: %v", err)
 		}
 	})
@@ -199,7 +202,7 @@ func TestLeftoversOfAKilledSaveAreRemoved(t *testing.T) {
 	if err := os.WriteFile(left, []byte("a password"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = NewFile(filepath.Join(dir, "credentials.json")).load("turn", "example.org")
+	_, _ = NewFile(filepath.Join(dir, "credentials.json")).load("example.org")
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("still there: %v", err)
 	}
