@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
@@ -78,12 +76,8 @@ func BenchmarkRotation(b *testing.B) {
 // measured from the beginning of its rotation, or of the publication.
 func (h *host) transitions(b *testing.B, to string) time.Duration {
 	b.Helper()
-	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		b.Fatal(err)
-	}
 	var all []time.Duration
-	for _, m := range regexp.MustCompile(`to=`+to+` reason=request \S+ \S+ duration=(\S+)`).FindAllStringSubmatch(string(log), -1) {
+	for _, m := range regexp.MustCompile(`to=`+to+` reason=request \S+ \S+ duration=(\S+)`).FindAllStringSubmatch(h.log(b), -1) {
 		if d, err := time.ParseDuration(m[1]); err == nil {
 			all = append(all, d)
 		}

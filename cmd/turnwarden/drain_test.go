@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -260,11 +259,10 @@ func TestDrainQueue(t *testing.T) {
 	}
 	second := hosts[1].begin(t, "drain", "--then=hold")
 	realtest.Eventually(t, 20*time.Second, func() error {
-		log, err := os.ReadFile(filepath.Join(hosts[1].dir, "log"))
-		if err == nil && !strings.Contains(string(log), "waits for its turn") {
-			err = errors.New("it does not wait")
+		if !strings.Contains(hosts[1].log(t), "waits for its turn") {
+			return errors.New("it does not wait")
 		}
-		return err
+		return nil
 	})
 	// Nobody who reads the records sees the queue.
 	all, err := records(z.Client(t), "/turn/servers")

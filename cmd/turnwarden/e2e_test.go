@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -230,11 +228,7 @@ func holdAllocation(t *testing.T, server netip.AddrPort, s seed) (hangUp func())
 // slowestTransition is the longest that a step of a credential took, by the log.
 func (h *host) slowestTransition(t *testing.T) (slowest time.Duration) {
 	t.Helper()
-	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps := regexp.MustCompile(`msg="credential transition".* duration=(\S+)`).FindAllStringSubmatch(string(log), -1)
+	steps := regexp.MustCompile(`msg="credential transition".* duration=(\S+)`).FindAllStringSubmatch(h.log(t), -1)
 	if len(steps) < 20 {
 		t.Fatalf("%d steps in the log", len(steps))
 	}

@@ -42,7 +42,7 @@ type everybody struct {
 }
 
 // everybodyOf starts them all.
-func everybodyOf(t *testing.T, h *host, server string, calls int) *everybody {
+func everybodyOf(t *testing.T, h *host, z *realtest.ZooKeeper, calls int) *everybody {
 	t.Helper()
 	c := &everybody{t: t, h: h, sockets: map[netip.AddrPort]bool{}}
 	c.ctx, c.end = context.WithCancel(t.Context())
@@ -61,7 +61,7 @@ func everybodyOf(t *testing.T, h *host, server string, calls int) *everybody {
 	web := "http://" + net.JoinHostPort(h.ip, fmt.Sprint(h.web))
 	c.every(20*time.Millisecond, func() { c.get(fresh, web+"/metrics", &c.scrapes, c.exposition(calls)) })
 	c.every(20*time.Millisecond, func() { c.get(pool, web+"/-/ready", &c.scrapes, nil) })
-	c.watch(server)
+	c.watch(z)
 	return c
 }
 
@@ -145,9 +145,9 @@ func (c *everybody) exposition(calls int) func(body string) error {
 }
 
 // watch reads the record as fast as it can, and hears of every change.
-func (c *everybody) watch(server string) {
+func (c *everybody) watch(z *realtest.ZooKeeper) {
 	path := "/turn/servers/" + hostName(c.t)
-	reader, watcher := client(c.t, server), client(c.t, server)
+	reader, watcher := z.Client(c.t), z.Client(c.t)
 	_, first, err := reader.Exists(path)
 	if err != nil {
 		c.t.Fatal(err)
@@ -190,17 +190,6 @@ func (c *everybody) watch(server string) {
 			}
 		}
 	})
-}
-
-// client is one of ZooKeeper.
-func client(t *testing.T, server string) *zk.Conn {
-	t.Helper()
-	conn, _, err := zk.Connect([]string{server}, 30*time.Second, zk.WithLogInfo(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	return conn
 }
 
 // call sends a packet through the relay every 20 ms, and counts those that come back.

@@ -201,6 +201,9 @@ func TestGatewayEnsemble(t *testing.T) {
 		return nil
 	})
 	stop()
+	if looks.Load() == 0 {
+		t.Error("nobody has looked")
+	}
 	t.Logf("looked %d times", looks.Load())
 }
 

@@ -259,6 +259,16 @@ func (h *host) metricIs(t testing.TB, series, want string, limit time.Duration) 
 	})
 }
 
+// log is all that turnwarden has logged.
+func (h *host) log(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func (h *host) tail() string {
 	b, err := os.ReadFile(filepath.Join(h.dir, "log"))
 	if err != nil {

@@ -201,11 +201,7 @@ func TestQuietLog(t *testing.T) {
 // notices are the lines of the log from info on.
 func (h *host) notices(t *testing.T) (lines []string) {
 	t.Helper()
-	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(log)) {
+	for line := range strings.Lines(h.log(t)) {
 		if !strings.Contains(line, "level=DEBUG") {
 			lines = append(lines, line)
 		}

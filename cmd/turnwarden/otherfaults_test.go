@@ -243,11 +243,7 @@ exec turnserver -c /nowhere/turnserver.conf $where --no-cli "$@"
 // logged is when turnwarden wrote the first line with these words.
 func logged(t *testing.T, h *host, words string) time.Time {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(h.log(t)) {
 		if stamp, ok := strings.CutPrefix(line, "time="); ok && strings.Contains(line, words) {
 			stamp, _, _ = strings.Cut(stamp, " ")
 			at, err := time.Parse(time.RFC3339Nano, stamp)

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"crypto/hmac"
-	"crypto/sha1"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -118,12 +115,9 @@ func arguments() (all []string) {
 // noSecretsInSight looks at what turnwarden itself shows.
 func noSecretsInSight(t *testing.T, h *host, password string) {
 	t.Helper()
-	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	places := map[string]string{"the log": string(log)}
+	places := map[string]string{"the log": h.log(t)}
 	for _, path := range []string{"/metrics", "/-/ready", "/"} {
+		var err error
 		if _, places[path], err = h.get(path); err != nil {
 			t.Fatal(err)
 		}
@@ -283,15 +277,14 @@ func TestSecretMode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range secrets.FindAllStringSubmatch(string(state), -1) {
+	found := secrets.FindAllStringSubmatch(string(state), -1)
+	if len(found) == 0 {
+		t.Error("there is no secret in the state")
+	}
+	for _, m := range found {
 		noPasswords(t, h, m[1])
 	}
 	noPasswords(t, h, alice.Password)
-	mac := hmac.New(sha1.New, []byte("guess"))
-	mac.Write([]byte(bob.UserID))
-	if base64.StdEncoding.EncodeToString(mac.Sum(nil)) == bob.Password {
-		t.Error("the secret can be guessed")
-	}
 }
 
 // sweepSeen is the time between two sweeps.

@@ -164,11 +164,7 @@ func TestOrderlyStop(t *testing.T) {
 // stops reads the order of shutdown from the log.
 func stops(t *testing.T, h *host) (names []string) {
 	t.Helper()
-	log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(log)) {
+	for line := range strings.Lines(h.log(t)) {
 		if _, name, ok := strings.Cut(strings.TrimSpace(line), "msg=stopping part="); ok {
 			names = append(names, name)
 		}

@@ -76,7 +76,7 @@ func TestUpgrades(t *testing.T) {
 	child, pid, session := h.child(t), h.cmd.Process.Pid, sessionOf(t, z.Client(t))
 
 	const calls = 20
-	c := everybodyOf(t, h, z.Addr(), calls)
+	c := everybodyOf(t, h, z, calls)
 	defer c.leave()
 	var control answerCounts
 	for _, phase := range []string{"without upgrades", "with upgrades"} {

@@ -69,11 +69,10 @@ func TestUpgradesInARow(t *testing.T) {
 	}
 	h.signal(t, syscall.SIGUSR2)
 	realtest.Eventually(t, 20*time.Second, func() error {
-		log, err := os.ReadFile(filepath.Join(h.dir, "log"))
-		if err == nil && !strings.Contains(string(log), `msg="upgraded in place" part=upgrade by=SIGUSR2 result=ok`) {
-			err = fmt.Errorf("no upgrade by SIGUSR2 in the log")
+		if !strings.Contains(h.log(t), `msg="upgraded in place" part=upgrade by=SIGUSR2 result=ok`) {
+			return errors.New("no upgrade by SIGUSR2 in the log")
 		}
-		return err
+		return nil
 	})
 	h.upgrade(t)
 	if now := h.child(t); now != child {
