@@ -104,8 +104,9 @@ func freeLoopbackPort(ctx context.Context) (int, error) {
 }
 
 // listeners are where a running child is probed, the one that most clients use
-// first: on the first address its configuration names, else on the first that it
-// has really bound.
+// first: on the first address its configuration names, else on one that it has really
+// bound, that of the default route if it can be: others, such as a tunnel's, may vanish
+// and leave the clients where they are.
 func (s *site) listeners(pid int) []probe.Listener {
 	var udp, tcp []netip.AddrPort
 	if len(s.conf.ListeningIPs) == 0 {
@@ -116,12 +117,13 @@ func (s *site) listeners(pid int) []probe.Listener {
 		if len(s.conf.ListeningIPs) > 0 {
 			return netip.AddrPortFrom(s.conf.ListeningIPs[0], uint16(port))
 		}
+		found := netip.AddrPortFrom(netip.Addr{}, uint16(port))
 		for _, a := range bound {
-			if a.Port() == uint16(port) {
-				return a
+			if a.Port() == found.Port() && (!found.Addr().IsValid() || a.Addr() == s.outside) {
+				found = a
 			}
 		}
-		return netip.AddrPortFrom(netip.Addr{}, uint16(port))
+		return found
 	}
 	var all []probe.Listener
 	if s.conf.UDP {
