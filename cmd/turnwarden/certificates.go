@@ -15,6 +15,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 // servedWithin is how long a certificate may take from the signal to the handshake.
@@ -28,6 +29,9 @@ func (r *reloader) certificates(ctx context.Context, now *site) (detail string, 
 	}
 	want, err := chain(now.conf)
 	if err != nil {
+		return "", err
+	}
+	if err := r.answers(ctx); err != nil {
 		return "", err
 	}
 	if err := r.supervisor.Signal(syscall.SIGUSR2); err != nil {
@@ -44,6 +48,26 @@ func (r *reloader) certificates(ctx context.Context, now *site) (detail string, 
 		detail = "served, by a handshake: a certificate until " + want[0].NotAfter.Format(time.DateTime)
 	}
 	return detail, nil
+}
+
+// answers waits until a turnserver that runs has answered: until it heeds the signal,
+// which is seconds after its start with some builds, the signal ends it.
+func (r *reloader) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, servedWithin)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s := r.node.Status()
+		if s.Child.State != supervisor.Running || s.Probe.PID == s.Child.PID && s.Probe.Served {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("turnserver runs and has not answered yet; it cannot be told to read them again before")
+		case <-again.C:
+		}
+	}
 }
 
 // served asks until the listener shows the certificates.
