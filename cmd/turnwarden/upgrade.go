@@ -22,6 +22,9 @@ import (
 const (
 	// upgradeLimit bounds an upgrade: the sweep after a revocation takes 65 s.
 	upgradeLimit = 3 * time.Minute
+	// checkStands is how long a self-check is believed. What is waited for after it can
+	// take minutes, in which somebody edits a file that the new version then refuses.
+	checkStands = time.Second
 	// shutLimit bounds what requests under way may take, while others wait.
 	shutLimit = 3 * time.Second
 	// lastingLimit bounds what probes for others may take, while nobody waits: those are
@@ -118,7 +121,9 @@ func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Repl
 	}
 	var program string
 	var checked os.FileInfo
-	if err := step("self-check", func() (said string, err error) {
+	var lately time.Time
+	check := func() (said string, err error) {
+		lately = time.Now()
 		if program, err = supervisor.Program(); err != nil {
 			return "", err
 		}
@@ -126,7 +131,8 @@ func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Repl
 			return "", err
 		}
 		return u.selfCheck(ctx, program)
-	}); err != nil {
+	}
+	if err := step("self-check", check); err != nil {
 		return err
 	}
 	var resume func()
@@ -137,6 +143,11 @@ func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Repl
 		return err
 	}
 	defer resume()
+	if time.Since(lately) > checkStands {
+		if err := step("self-check", check); err != nil {
+			return err
+		}
+	}
 
 	shut := time.Now()
 	defer u.open()
