@@ -14,8 +14,12 @@ import (
 	"github.com/turnwarden/turnwarden/transport"
 )
 
-// maxConnections bounds what the API's callers may hold open, at some 20 KB each.
-const maxConnections = 4096
+// What callers of the API and those who look at the web listener may hold open, at some
+// 20 KB each.
+const (
+	maxConnections = 4096
+	maxViewers     = 1024
+)
 
 // apiSite is where the API is served and who may call it.
 type apiSite struct {
@@ -45,7 +49,7 @@ func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}
-	limit := connections()
+	limit := connections(maxConnections, 2)
 	a.conns, a.subscribers = transport.NewListener(l.(*net.TCPListener), limit), limit/2
 	a.Listener = a.conns
 	if cfg.TLS.enabled() {
@@ -82,21 +86,19 @@ func (a *apiSite) with(cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
 	return &next, nil
 }
 
-// connections leaves at least half of the file descriptors to everything else: with none
+// connections bounds them, and takes no more than a part of the file descriptors: with none
 // left, nothing can be rotated, probed or registered.
-func connections() int {
+func connections(most, part uint64) int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return maxConnections
+		return int(most)
 	}
-	return int(min(maxConnections, files.Cur/2))
+	return int(min(most, files.Cur/part))
 }
 
 // server returns what serves h there.
 func (a *apiSite) server(h http.Handler, logger *slog.Logger) *http.Server {
-	s := newServer(h, logger)
-	s.ConnState = a.conns.ConnState
-	return s
+	return newServer(h, a.conns, logger)
 }
 
 // routes are those of the API, for whom it is open to now.
@@ -121,12 +123,12 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // newServer bounds what one connection may cost.
-func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+func newServer(h http.Handler, on *transport.Listener, logger *slog.Logger) *http.Server {
 	// A stream of events has no end of its own.
 	ctx, end := context.WithCancel(context.Background())
 	s := &http.Server{
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		Handler:     h, ErrorLog: newHTTPLog(logger), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler:     h, ConnState: on.ConnState, ErrorLog: newHTTPLog(logger), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	s.RegisterOnShutdown(end)

@@ -68,7 +68,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	if err != nil {
 		return refuse(err)
 	}
-	webServer := newServer(pages, part("web"))
+	webServer := newServer(pages, at.web.(*transport.Listener), part("web"))
 
 	stopped := make(chan struct{})
 	defer close(stopped)

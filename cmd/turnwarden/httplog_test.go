@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // lines is a log that may be looked at while it is written.
@@ -44,18 +45,18 @@ func TestServerLog(t *testing.T) {
 	} {
 		t.Run(level.String(), func(t *testing.T) {
 			var out lines
-			s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("of a test") }),
+			l, err := listenWeb(t.Context(), flags{webListen: "127.0.0.1:0"}, listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("of a test") }), l.(*transport.Listener),
 				slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})))
 			pair, err := tls.LoadX509KeyPair(realtest.Certificate(t, "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
-			if err != nil {
-				t.Fatal(err)
-			}
 			done := make(chan error, 1)
-			go func() { done <- s.Serve(l) }()
+			go func() { done <- s.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}})) }()
 			t.Cleanup(func() {
 				_ = s.Close()
 				if err := <-done; !errors.Is(err, http.ErrServerClosed) {

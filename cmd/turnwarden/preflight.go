@@ -22,6 +22,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // site is the configuration and what was found out about this machine: all that the
@@ -316,5 +317,5 @@ func listenWeb(ctx context.Context, f flags, listen listenFunc) (net.Listener, e
 	if err != nil {
 		return nil, fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
 	}
-	return l, nil
+	return transport.NewListener(l.(*net.TCPListener), connections(maxViewers, 4)), nil
 }

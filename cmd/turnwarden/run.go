@@ -141,7 +141,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.allowed() })}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
-	webDoor := newDoor(newServer(webRoutes, part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
+	webDoor := newDoor(newServer(webRoutes, at.web.(*transport.Listener), part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
 	upgrade := &upgrader{
 		at: at, now: now, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
