@@ -76,11 +76,11 @@ func (s *Supervisor) Recall() {
 var ErrNotRunning = errors.New("turnserver is not running")
 
 // Signal tells the running child something that does not end it, as far as the
-// supervisor knows.
+// supervisor knows. One that an earlier image has started can be told once Run has it.
 func (s *Supervisor) Signal(sig syscall.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.child.State != Running {
+	if s.child.State != Running || s.process == nil {
 		return ErrNotRunning
 	}
 	return s.process.Signal(sig)

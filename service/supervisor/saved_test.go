@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,9 @@ func succeeds(t *testing.T, b *bench, c child, err error) *bench {
 	if before, after := b.Child(), next.Child(); before.State != after.State || before.PID != after.PID ||
 		!before.StartedAt.Equal(after.StartedAt) || !before.NextStart.Equal(after.NextStart) || before.HaltCause != after.HaltCause {
 		t.Errorf("before Run the child is %+v, was %+v", after, before)
+	}
+	if err := next.Signal(syscall.SIGUSR1); !errors.Is(err, supervisor.ErrNotRunning) {
+		t.Errorf("before Run a signal is answered with %v", err)
 	}
 	next.run(t)
 	return next
