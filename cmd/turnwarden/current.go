@@ -105,7 +105,7 @@ func (s *site) restarted(n *next, logger *slog.Logger) (*site, error) {
 	is.server = n.server
 	is.kept = maps.Clone(s.kept)
 	delete(is.kept, s.cfg.Coturn.ConfigFile)
-	is.kept[n.cfg.Coturn.ConfigFile] = n.sum
+	is.kept["coturn.config_file"], is.kept[n.cfg.Coturn.ConfigFile] = n.cfg.Coturn.ConfigFile, n.sum
 	return is.with(take(s.cfg, n.cfg, drained), logger)
 }
 

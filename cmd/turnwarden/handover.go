@@ -161,6 +161,7 @@ func (s *site) keep(cfg Config, f flags, from *heritage) error {
 	s.kept = map[string]string{
 		"node":                     cfg.Node,
 		"coturn.user":              cfg.Coturn.User,
+		"coturn.config_file":       cfg.Coturn.ConfigFile,
 		cfg.Coturn.ConfigFile:      s.sum,
 		"credentials.mode":         cfg.Credentials.Mode,
 		"credentials.state_dir":    cfg.Credentials.StateDir,

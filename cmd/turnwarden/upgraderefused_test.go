@@ -51,6 +51,10 @@ func TestUpgradeRefused(t *testing.T) {
 		"a mistake in turnserver.conf": {edit(h.conf, conf, "lt-cred-mech\n", "lt-cred-mech\nno-auth\n"), []string{"no-auth"}},
 		"another address":              {edit(h.yml, yml, h.rest(), "127.0.0.1:0"), []string{"changed since turnwarden was started: api.listen", "restart turnwarden"}},
 		"another turnserver.conf":      {edit(h.conf, conf, "max-port=29999", "max-port=29998"), []string{"changed since turnwarden was started: " + h.conf}},
+		"a turnserver.conf elsewhere": {func() {
+			h.write(t, h.conf+".new", string(conf))
+			edit(h.yml, yml, h.conf, h.conf+".new")()
+		}, []string{"changed since turnwarden was started: coturn.config_file", "restart turnwarden"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.change()
