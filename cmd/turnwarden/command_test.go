@@ -60,7 +60,12 @@ type asked struct {
 // begin runs a client command on the host's admin socket and does not wait for it.
 func (h *host) begin(t *testing.T, args ...string) *asked {
 	t.Helper()
-	cmd := h.client(args...)
+	return begin(t, h.client(args...))
+}
+
+// begin runs a command and does not wait for it.
+func begin(t *testing.T, cmd *exec.Cmd) *asked {
+	t.Helper()
 	a := &asked{cmd: cmd, out: filepath.Join(t.TempDir(), "out")}
 	a.exited = realtest.Spawn(t, cmd, a.out)
 	t.Cleanup(func() {

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +60,7 @@ func handOver(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 	if err := f.announce(theirs, stdout); err != nil {
 		return err
 	}
-	if !f.yes && !agreed(stdin, stdout) {
+	if !f.yes && !slices.Contains([]string{"y", "yes"}, strings.ToLower(answer(ctx, stdin, stdout, "Go on? [y/N] "))) {
 		return errors.New("handover: nothing was changed; --yes goes on without a question")
 	}
 	return f.replace(ctx, services, stdout)
@@ -87,14 +87,6 @@ func (f *flags) announce(theirs systemd.Unit, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "Then %s starts, with %s and %s.\n", systemd.Ours, f.configFile, conf.Path)
 	return nil
-}
-
-// agreed asks. No answer, as from a script, is no.
-func agreed(stdin io.Reader, stdout io.Writer) bool {
-	fmt.Fprint(stdout, "Go on? [y/N] ")
-	answer, _ := bufio.NewReader(stdin).ReadString('\n')
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }
 
 func (f *flags) replace(ctx context.Context, services systemd.Systemctl, stdout io.Writer) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -114,9 +113,8 @@ func manageUsers(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 		return nil
 	}
 	if !f.yes {
-		fmt.Fprintf(stdout, "Delete %s? Running calls go on, new logins with them are refused. Type yes: ", count(len(chosen), "user"))
-		answer, _ := bufio.NewReader(stdin).ReadString('\n')
-		if strings.TrimSpace(answer) != "yes" {
+		question := fmt.Sprintf("Delete %s? Running calls go on, new logins with them are refused. Type yes: ", count(len(chosen), "user"))
+		if answer(ctx, stdin, stdout, question) != "yes" {
 			return errors.New("users prune: no yes; nothing is deleted (--yes does not ask)")
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,6 +108,20 @@ func TestMigration(t *testing.T) {
 			// Named or not, what is ours stays.
 			if out, code := h.answer(t, "no\n", "users", "prune", "*"); code != 1 || !strings.Contains(out, "Delete 3 users?") || !strings.Contains(out, "nothing is deleted") {
 				t.Errorf("prune, no: %d\n%s", code, out)
+			}
+			prune := h.client("users", "prune", "*")
+			unheard, keyboard, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unheard.Close()
+			defer keyboard.Close()
+			prune.Stdin = unheard
+			question := begin(t, prune)
+			question.said(t, "Type yes: ")
+			_ = prune.Process.Signal(os.Interrupt)
+			if out, code := question.ends(t, 20*time.Second); code != 1 || !strings.Contains(out, "nothing is deleted") {
+				t.Errorf("prune, Ctrl-C: %d\n%s", code, out)
 			}
 			if out, code := h.ask(t, "users", "prune"); code != 2 || !strings.Contains(out, "found no pattern") || !strings.Contains(out, "alice ") {
 				t.Errorf("prune without a pattern: %d\n%s", code, out)
