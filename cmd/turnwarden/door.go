@@ -32,6 +32,7 @@ type door struct {
 
 	mu     sync.Mutex
 	conns  map[net.Conn]context.CancelCauseFunc
+	idle   map[net.Conn]bool
 	opened chan struct{} // closed while the door is open
 	parked chan struct{} // closed while nobody is let in
 
@@ -42,7 +43,7 @@ type door struct {
 // newDoor returns a door that is open as soon as it runs.
 func newDoor(server *http.Server, l net.Listener, on socket, serve func(*http.Server, net.Listener) error) *door {
 	d := &door{
-		server: server, listener: l, socket: on, serve: serve, conns: map[net.Conn]context.CancelCauseFunc{},
+		server: server, listener: l, socket: on, serve: serve, conns: map[net.Conn]context.CancelCauseFunc{}, idle: map[net.Conn]bool{},
 		opened: make(chan struct{}), parked: make(chan struct{}), closed: make(chan struct{}),
 	}
 	close(d.opened)
@@ -61,9 +62,13 @@ func newDoor(server *http.Server, l net.Listener, on socket, serve func(*http.Se
 		if state != nil {
 			state(c, s)
 		}
-		if s == http.StateClosed || s == http.StateHijacked {
-			d.mu.Lock()
-			defer d.mu.Unlock()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.idle, c)
+		switch s {
+		case http.StateIdle:
+			d.idle[c] = true
+		case http.StateClosed, http.StateHijacked:
 			d.conns[c](nil)
 			delete(d.conns, c)
 		}
@@ -111,13 +116,13 @@ func (d *door) shut(ctx context.Context, patience, limit time.Duration) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for began := time.Now(); ; {
-		d.server.SetKeepAlivesEnabled(false) // which closes what is idle
+		d.server.SetKeepAlivesEnabled(false) // which closes what is idle, but for HTTP/2
 		since := time.Since(began)
 		here := d.each(func(c net.Conn, cancel context.CancelCauseFunc) {
 			if since >= patience {
 				cancel(errShut)
 			}
-			if since >= limit {
+			if since >= limit || d.idle[c] {
 				_ = c.Close()
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -177,6 +178,50 @@ func TestDoorGivesUp(t *testing.T) {
 	d.open()
 	release <- struct{}{}
 	v.hear("slow")
+	d.end(nil)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDoorHTTP2: who is kept and wants nothing does not hold the door, whatever he speaks.
+func TestDoorHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(nil)
+	s.EnableHTTP2 = true
+	s.StartTLS() // for its certificates
+	defer s.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })
+	d := newDoor(&http.Server{Handler: handler, TLSConfig: s.TLS.Clone(), ReadHeaderTimeout: time.Minute}, l, l.(socket),
+		func(h *http.Server, l net.Listener) error { return h.ServeTLS(l, "", "") })
+	ended := make(chan error, 1)
+	go func() { ended <- d.run() }()
+	get := func() {
+		t.Helper()
+		resp, err := s.Client().Get("https://" + d.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "HTTP/2.0" {
+			t.Fatalf("%q, %v", body, err)
+		}
+	}
+	for range 2 {
+		get()
+		began := time.Now()
+		if err := d.shut(t.Context(), time.Minute, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("shut after %v", took)
+		}
+		d.open()
+	}
 	d.end(nil)
 	if err := <-ended; err != nil {
 		t.Error(err)
