@@ -111,6 +111,7 @@ func (n *Node) Restore(s Saved, adopt supervisor.Starter) {
 	}
 	n.parts.Log.resume(s.Log)
 	n.parts.Drainer.restore(s.Drain)
+	n.done.probed(s.Probe.Answers) // whose failures were counted then
 	n.serving.Store(s.Probe.Serving)
 	n.present.Store(s.Present)
 	n.draining.Store(s.Draining)

@@ -17,6 +17,6 @@ func (r *Registrar) Save() Saved {
 
 // Resume has Run go on where an earlier image stood. It is called before Run.
 func (r *Registrar) Resume(s Saved) {
-	r.seq = s.Seq
+	r.seq, r.status.LastRecord.Seq = s.Seq, s.Seq
 	r.session.Resume(s.Session)
 }
