@@ -110,7 +110,8 @@ func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string
 		n.fresh.begin(time.Now().Add(time.Hour))
 		defer func() { n.fresh.begin(time.Now().Add(cleanLimit + sweepFor)) }()
 	}
-	usernames, err := n.parts.Credentials.Revoke(ctx, id, by, func(s credential.Step) { report(step(s)) })
+	// Who hangs up while it waits for a step under way has asked for it all the same.
+	usernames, err := n.parts.Credentials.Revoke(context.WithoutCancel(ctx), id, by, func(s credential.Step) { report(step(s)) })
 	if len(usernames) == 0 {
 		return nil, err
 	}

@@ -265,6 +265,25 @@ func TestRevokeGoesOn(t *testing.T) {
 	})
 }
 
+// TestRevokeThatHasToWaitGoesOn: who hangs up before it could begin has revoked, too.
+func TestRevokeThatHasToWaitGoesOn(t *testing.T) {
+	operate(t, coturn.ModeUser, func(t *testing.T, o *operated) {
+		o.db.takes = 5 * time.Second
+		go func() { _ = o.Rotate(t.Context(), "another", func(service.Step) {}) }()
+		synctest.Wait()
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Second)
+		defer hangUp()
+		err := o.Revoke(ctx, service.RevokeRequest{Generation: 1}, "test", func(service.Step) {})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(15 * time.Second)
+		if _, there := o.db.users[o.old.Username]; there || o.calls.ids() != "2" {
+			t.Errorf("the user is there: %v; calls left: %s", there, o.calls.ids())
+		}
+	})
+}
+
 // TestSlowRevokeOfSecrets: however long the store takes, a call whose name was made
 // of the successor goes on through the whole sweep, and no other does.
 func TestSlowRevokeOfSecrets(t *testing.T) {

@@ -23,7 +23,7 @@ func (n *Node) Import(ctx context.Context, c credential.Imported, by string, rep
 	if err := coturn.CheckUser(c.Username, c.Password.Reveal()); err != nil {
 		return err
 	}
-	return n.parts.Credentials.Import(ctx, c, by, func(s credential.Step) { report(step(s)) })
+	return n.parts.Credentials.Import(context.WithoutCancel(ctx), c, by, func(s credential.Step) { report(step(s)) })
 }
 
 // Users lists the users of the userdb, in this realm.
