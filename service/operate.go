@@ -84,9 +84,6 @@ func (n *Node) Revoke(ctx context.Context, r RevokeRequest, by string, report fu
 
 // revokeCredentials returns which usernames' sessions are to end, nil for none.
 func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string, report func(Step)) (match func(string) bool, err error) {
-	if n.refusing.Load() != 0 {
-		return nil, errRefusing
-	}
 	secret := n.facts().Mode == coturn.ModeSecret
 	if r.User != "" && secret {
 		if r.KeepCalls {
@@ -95,6 +92,9 @@ func (n *Node) revokeCredentials(ctx context.Context, r RevokeRequest, by string
 		user := r.User[strings.IndexByte(r.User, ':')+1:] // also where the whole username is given
 		report(Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + user + "'s own credential works until its expiry"})
 		return func(username string) bool { return strings.HasSuffix(username, ":"+user) }, nil
+	}
+	if n.refusing.Load() != 0 {
+		return nil, errRefusing
 	}
 	id := r.Generation
 	if r.User != "" {
