@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
@@ -358,18 +360,20 @@ func (i *installation) remove() {
 	}
 }
 
-// users are those of coturn's userdb.
+// users are those of coturn's userdb, and its secrets.
 func (i *installation) users() string {
 	i.Helper()
-	return i.Must("sqlite3", "/var/lib/turn/turndb", "SELECT name FROM turnusers_lt ORDER BY name;")
+	return i.Must("sqlite3", "/var/lib/turn/turndb", "SELECT name FROM turnusers_lt UNION SELECT value FROM turn_secret ORDER BY 1;")
 }
 
 // purge: nothing is left but logs.
 func (i *installation) purge() {
 	i.Must("rm", "-r", "/etc/systemd/system/turnwarden.service.d") // the test's own
+	ours := coturn.SharedSecret(regexp.MustCompile(`(?m)^tw-\S+$`).FindString(i.users()), "x")
+	i.Must("sqlite3", "/var/lib/turn/turndb", fmt.Sprintf("INSERT INTO turn_secret VALUES ('%[1]s', '%[2]s'), ('%[1]s', 'another');", realtest.Realm, ours))
 	i.Must("apt-get", "purge", "-y", "turnwarden")
-	if users := strings.TrimSpace(i.users()); users != "before" {
-		i.Errorf("users are left in the userdb: %s", users)
+	if users := strings.Fields(i.users()); !slices.Equal(users, []string{"another", "before"}) {
+		i.Errorf("in the userdb are left: %s", users)
 	}
 	left := strings.Fields(i.Must("find", "/", "-xdev", "-name", "*turnwarden*", "-not", "-path", "/var/log/*", "-not", "-path", "/proc/*"))
 	left = append(left, strings.Fields(i.Must("find", "/run", "-name", "*turnwarden*"))...)
