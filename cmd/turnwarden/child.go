@@ -162,5 +162,5 @@ func (s *site) relayPorts() int {
 
 // relaySockets counts those that the child has taken.
 func (s *site) relaySockets(pid int) (int, error) {
-	return supervisor.RelaySockets(pid, uint16(s.conf.MinPort), uint16(s.conf.MaxPort))
+	return supervisor.RelaySockets(pid, uint16(s.conf.MinPort), uint16(s.conf.MaxPort), uint16(s.conf.ListeningPort), uint16(s.conf.TLSListeningPort))
 }

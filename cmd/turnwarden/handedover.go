@@ -76,7 +76,7 @@ func (f *flags) announce(theirs systemd.Unit, stdout io.Writer) error {
 	switch {
 	case theirs.PID != 0:
 		ports := "an unknown number of"
-		if n, err := supervisor.RelaySockets(theirs.PID, uint16(conf.MinPort), uint16(conf.MaxPort)); err == nil {
+		if n, err := supervisor.RelaySockets(theirs.PID, uint16(conf.MinPort), uint16(conf.MaxPort), uint16(conf.ListeningPort), uint16(conf.TLSListeningPort)); err == nil {
 			ports = fmt.Sprint(n)
 		}
 		fmt.Fprintf(stdout, "%s runs turnserver %d with %s relay ports open. It is stopped, disabled and masked: its calls end now.\n", theirs.Name, theirs.PID, ports)

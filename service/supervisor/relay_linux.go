@@ -1,6 +1,9 @@
 package supervisor
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // UDPSockets counts the UDP sockets of this network namespace on the ports from
 // low to high: with coturn's relay range, how many of its ports are taken.
@@ -16,8 +19,9 @@ func UDPSockets(low, high uint16) (int, error) {
 }
 
 // RelaySockets counts the sockets that pid holds on the ports from low to high: one
-// for each relay over UDP, and a listening one for each over TCP (RFC 6062).
-func RelaySockets(pid int, low, high uint16) (int, error) {
+// for each relay over UDP, and a listening one for each over TCP (RFC 6062). The ports
+// that it listens on for clients, which a wide range includes, are no relays.
+func RelaySockets(pid int, low, high uint16, listening ...uint16) (int, error) {
 	sockets, err := bound(within(low, high))
 	if err != nil {
 		return 0, err
@@ -25,7 +29,7 @@ func RelaySockets(pid int, low, high uint16) (int, error) {
 	own, err := inodes(pid)
 	n := 0
 	for _, s := range sockets {
-		if own[s.Inode] {
+		if own[s.Inode] && !slices.Contains(listening, s.Addr.Port()) {
 			n++
 		}
 	}
