@@ -121,14 +121,15 @@ func (e *Events) tell(about, name string, value any) {
 	e.changed = make(chan struct{})
 }
 
-// after returns what came after an event, or all that is the case now for one who has
-// missed too much, and a channel that is closed when there is more.
-func (e *Events) after(id uint64) (news []event, more <-chan struct{}) {
+// after returns what came after an event, or whole, which is all that is the case now, for
+// one who has missed too much, and a channel that is closed when there is more.
+func (e *Events) after(id uint64) (news []event, whole bool, more <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case id == e.last:
 	case id == 0 || id > e.last || id+1 < e.kept[0].id:
+		whole = true
 		for _, c := range e.current {
 			news = append(news, c)
 		}
@@ -136,7 +137,7 @@ func (e *Events) after(id uint64) (news []event, more <-chan struct{}) {
 	default:
 		news = slices.Clone(e.kept[id+1-e.kept[0].id:])
 	}
-	return news, e.changed
+	return news, whole, e.changed
 }
 
 // seen reads a Last-Event-ID; 0 = none of this run.
@@ -166,12 +167,16 @@ func (e *Events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	life, beat := time.NewTimer(streamLife), time.NewTicker(heartbeat)
 	defer life.Stop()
 	defer beat.Stop()
-	id, text := e.seen(r.Header.Get("Last-Event-ID")), []byte("retry: 1000\n\n")
+	last := r.Header.Get("Last-Event-ID")
+	id, text, begun := e.seen(last), []byte("retry: 1000\n\n"), last != ""
 	for {
-		news, more := e.after(id)
+		news, whole, more := e.after(id)
+		if whole && begun { // what is gone since is not among what is the case
+			text = append(text, "event: reset\ndata: {}\n\n"...)
+		}
 		for _, n := range news {
 			text = fmt.Appendf(text, "id: %s-%d\nevent: %s\ndata: %s\n\n", e.run, n.id, n.name, n.data)
-			id = n.id
+			id, begun = n.id, true
 		}
 		if len(text) > 0 {
 			// The server bounds a whole reply; this one has no end.

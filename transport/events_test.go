@@ -159,6 +159,7 @@ func names(all []told) (list []string) {
 const (
 	stateUp       = `state {"state":"up","ready":true}`
 	stateDraining = `state {"state":"draining","ready":false}`
+	reset         = `reset {}`
 	drainOff      = `drain {"draining":false}`
 	drainOn       = `drain {"draining":true}`
 	seven         = `generation {"generation":7,"expired_time":1790000000000}`
@@ -201,8 +202,8 @@ func TestEvents(t *testing.T) {
 		expectEvents(t, subscribe(t, events, ""), eight, stateDraining, drainOn)
 		run, _, _ := strings.Cut(rotated[0].ID, "-")
 		for _, odd := range []string{"AAAAAAAA-4", run + "-999", run + "-0", run + "-", run, "-", "4", "x-18446744073709551616"} {
-			if got := len(subscribe(t, events, odd).take()); got != 3 {
-				t.Errorf("Last-Event-ID %q: %d events, want all three that are", odd, got)
+			if got := subscribe(t, events, odd).take(); len(got) != 4 || names(got)[0] != reset {
+				t.Errorf("Last-Event-ID %q: %v, want to be told so and all three that are", odd, got)
 			}
 		}
 		expectEvents(t, subscribe(t, events, run+"-6")) // up to date
@@ -221,9 +222,9 @@ func TestEventsMissedByFar(t *testing.T) {
 			synctest.Wait()
 		}
 		last := `generation {"generation":399,"expired_time":1790000000000}`
-		expectEvents(t, subscribe(t, events, early[2].ID), stateUp, drainOff, last)
+		expectEvents(t, subscribe(t, events, early[2].ID), reset, stateUp, drainOff, last)
 		run, _, _ := strings.Cut(early[0].ID, "-")
-		for id, want := range map[int]int{302: 1, 48: 255, 47: 256, 46: 3} { // 303 in all, 48 to 303 are kept
+		for id, want := range map[int]int{302: 1, 48: 255, 47: 256, 46: 4} { // 303 in all, 48 to 303 are kept
 			if got := len(subscribe(t, events, fmt.Sprintf("%s-%d", run, id)).take()); got != want {
 				t.Errorf("after %d: %d events, want %d", id, got, want)
 			}
