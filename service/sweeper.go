@@ -182,9 +182,12 @@ func (s *Sweeper) forget(now time.Time) {
 	for _, w := range s.sweeps {
 		if now.Before(w.Until) {
 			kept = append(kept, w)
-		} else {
-			close(w.done)
+			continue
 		}
+		if _, err := w.Ended(); err != nil {
+			s.logger.Error("sessions of a revoked user may go on, and nobody looks for them any more; a restart of turnserver ends them, with all others", "err", err)
+		}
+		close(w.done)
 	}
 	s.sweeps = kept
 	if len(kept) == 0 {

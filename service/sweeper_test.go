@@ -174,6 +174,9 @@ func TestSweepTriesAgain(t *testing.T) {
 			t.Errorf("a new failure: %d lines", n)
 		}
 		<-w.Done // though nobody answers
+		if log := logged(); strings.Count(log, "nobody looks for them any more") != 1 {
+			t.Errorf("given up, and the last word is that it is tried every second:\n%s", log)
+		}
 	})
 }
 
