@@ -159,7 +159,8 @@ func choose(users []transport.User, patterns []string) (chosen, kept []transport
 
 // glob is a pattern in which, unlike in those of file names, * takes a slash, too.
 func glob(pattern string) *regexp.Regexp {
-	return regexp.MustCompile("^" + strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern)) + "$")
+	pattern = strings.ToValidUTF8(pattern, "\ufffd") // as names come here, in JSON
+	return regexp.MustCompile("(?s)^" + strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern)) + "$")
 }
 
 func printUsers(w io.Writer, users []transport.User) error {
