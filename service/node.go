@@ -179,8 +179,8 @@ func (n *Node) ProbeChanged() {
 		n.parts.Supervisor.Halt(OpenRelay)
 	case r.Foreign != "" || r.PID == 0 || n.leaving.Load() || n.emptying.Load():
 		// A restart would not help against a twin, and not while calls are to end.
-	case r.Untrusted && r.Failures > 0:
-		// Nor against a certificate, where clients come by TLS alone.
+	case r.Futile && r.Failures > 0:
+		// Nor against a certificate, where clients come by TLS alone, or for our own want of a processor.
 	case r.Served && !r.Serving, !r.Served && r.Failures > 0 && time.Since(r.Since) > firstAnswer:
 		n.parts.Supervisor.Restart(supervisor.ReasonProbe)
 	case r.Stage == probe.StageAllocate && r.Failures > 0 && r.Code == 401:

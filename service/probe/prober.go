@@ -209,6 +209,7 @@ func (p *Prober) conclude(o round) {
 		return
 	}
 	o.doubtful = p.excused(o, o.relay, doubt{o.transport, true})
+	o.futile = errors.Is(o.err, ErrUntrusted) || p.late(o.err)
 	before := p.Last()
 	after := before.judge(o, p.config().FailAfter)
 	p.say(o, before, after)

@@ -134,8 +134,8 @@ func TestStarvedServer(t *testing.T) {
 			t.Errorf("one round before the end of patience: %+v", got)
 		}
 		after(usual.Interval)
-		if p.Last().Serving {
-			t.Error("patience has no end")
+		if got := p.Last(); got.Serving || got.Futile {
+			t.Errorf("patience has no end, or no consequence: %+v", got)
 		}
 		w.change(func(w *world) { w.bind = nil })
 		after(usual.Interval)
@@ -147,9 +147,9 @@ func TestStarvedServer(t *testing.T) {
 	})
 }
 
-// Patience ends as well where it is this process that is not run: nobody can tell then
-// whether the server hangs, and nobody is served for certain by one that has not answered
-// for so long.
+// Patience ends as well where it is this process that is not run, for nobody is served for
+// certain by a server that has not answered for so long. But a restart would end calls of
+// one that may well serve them.
 func TestStarvedProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{pid: 1}
@@ -161,8 +161,13 @@ func TestStarvedProber(t *testing.T) {
 			t.Errorf("one round before the end of patience: %+v", got)
 		}
 		after(usual.Interval)
-		if p.Last().Serving {
-			t.Error("patience has no end")
+		if got := p.Last(); got.Serving || !got.Futile {
+			t.Errorf("patience has no end, or ends in a restart: %+v", got)
+		}
+		w.change(func(w *world) { w.bind = silent })
+		after(usual.Interval)
+		if got := p.Last(); got.Serving || got.Futile {
+			t.Errorf("when we can tell: %+v", got)
 		}
 	})
 }

@@ -30,9 +30,9 @@ type Result struct {
 	Stage    string // of the last failure, kept after it is over
 	Code     int
 	Err      string
-	// Untrusted says that it was a certificate: its server answers, and no restart
-	// makes its clients take it.
-	Untrusted bool
+	// Futile says that a restart would mend nothing: clients refuse the certificate, or
+	// it is this process that is not run, and who cannot listen cannot tell.
+	Futile bool
 
 	RTT time.Duration // of the last authenticated Allocate, 0 when that was told of 486 or 508
 
@@ -108,7 +108,7 @@ func (r Result) decide(o round, failAfter int) Result {
 	if o.err != nil {
 		r.Failures++
 		r.Serving = r.Serving && r.Failures < failAfter
-		r.Err, r.Untrusted = o.err.Error(), errors.Is(o.err, ErrUntrusted)
+		r.Err, r.Futile = o.err.Error(), o.futile
 		if e, ok := errors.AsType[*Error](o.err); ok {
 			r.Stage, r.Code = e.Stage, e.Code
 		}

@@ -23,6 +23,7 @@ type round struct {
 	waited    time.Duration // how long the server waited for a processor meanwhile
 
 	err      error // why it does not serve, nil if it does
+	futile   bool  // and a restart would mend nothing
 	relay    error // why it does not relay, though it serves
 	doubtful bool  // whether it relays cannot be told
 	proved   bool  // the credential was accepted
@@ -120,17 +121,18 @@ func (p *Prober) excused(o round, err error, of doubt) bool {
 // cannot tell whether it answered in time, and a server that waited for a processor
 // itself could not answer. But one that hangs does not wait for one, though its other
 // threads may, and we may on any machine that is busy for hours: either is given twice
-// as many rounds, and no more.
+// as many rounds. After that nobody is sent here; only in our own case is there no
+// restart, which would cut calls on no evidence.
 func (p *Prober) unfair(o round, err error, of doubt) (reason string) {
 	e, ok := errors.AsType[*Error](err)
-	switch limit := p.config().Timeout / 4; {
+	switch {
 	case !ok:
 		return ""
 	case errors.Is(err, errLocal):
 		return "no request could be made"
-	case e.Late > limit:
+	case p.late(err):
 		reason = "this process was not run for " + e.Late.Round(time.Millisecond).String()
-	case o.waited > limit && errors.Is(err, ErrNoAnswer):
+	case o.waited > p.tolerance() && errors.Is(err, ErrNoAnswer):
 		reason = "the TURN server waited for a processor for " + o.waited.Round(time.Millisecond).String()
 	}
 	if p.doubts[of] >= p.config().FailAfter {
@@ -141,6 +143,15 @@ func (p *Prober) unfair(o round, err error, of doubt) (reason string) {
 	}
 	return reason
 }
+
+// late says whether it was this process that was not run when an answer was due.
+func (p *Prober) late(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Late > p.tolerance()
+}
+
+// tolerance is how long anybody may wait for a processor in a round that is judged.
+func (p *Prober) tolerance() time.Duration { return p.config().Timeout / 4 }
 
 func (p *Prober) waited(pid int) time.Duration {
 	if p.node.Waited == nil {
