@@ -122,7 +122,7 @@ func (r *Rotator) reconcile(ctx context.Context) error {
 	}
 	b := r.snapshot()
 	for _, g := range b.gens {
-		if slices.Contains(users, g.Username) || g.State == Pending || g.State == Verified ||
+		if slices.Contains(users, g.Username) || g.State == Pending ||
 			g.deletable(time.Now(), skew(r.config().Lifetime)) {
 			continue
 		}

@@ -86,6 +86,25 @@ func TestInvariant6AfterLostState(t *testing.T) {
 	}
 }
 
+// A successor that waits is published with its user there, whoever deleted it meanwhile.
+func TestInvariant1VanishedSuccessorComesBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.start()
+		w.pass(rotateEvery - credential.Lead(rotateEvery) + time.Second)
+		if s := states(w); s != "active verified" {
+			t.Fatalf("generations are %s", s)
+		}
+		w.vanish(func(string) bool { return true })
+		w.rotator().Repair() // as the first probe that is refused does
+		for w.rotator().Status().Active != 2 {
+			w.pass(100 * time.Millisecond)
+		}
+		if c := w.mustFetch(t); w.ours()[c.Username] != c.Password.Reveal() {
+			t.Errorf("generation %d is handed out, and its user is not there", c.Generation)
+		}
+	})
+}
+
 // A host that is given another name still keeps what it promised under the old one, and no
 // longer than that: nobody else would delete those users.
 func TestRenamedNodeKeepsItsPromises(t *testing.T) {
