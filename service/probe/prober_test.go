@@ -165,6 +165,10 @@ func TestStarvedProber(t *testing.T) {
 			t.Errorf("patience has no end, or ends in a restart: %+v", got)
 		}
 		w.change(func(w *world) { w.bind = silent })
+		after(time.Duration(usual.FailAfter-1) * usual.Interval)
+		if got := p.Last(); got.Serving || !got.Futile {
+			t.Errorf("a restart for fewer than fail_after: %+v", got)
+		}
 		after(usual.Interval)
 		if got := p.Last(); got.Serving || got.Futile {
 			t.Errorf("when we can tell: %+v", got)

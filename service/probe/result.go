@@ -32,7 +32,9 @@ type Result struct {
 	Err      string
 	// Futile says that a restart would mend nothing: clients refuse the certificate, or
 	// it is this process that is not run, and who cannot listen cannot tell.
+	// FailAfter failures of which neither was so end that.
 	Futile bool
+	Others int // such failures, since the server was last seen to answer
 
 	RTT time.Duration // of the last authenticated Allocate, 0 when that was told of 486 or 508
 
@@ -108,13 +110,20 @@ func (r Result) decide(o round, failAfter int) Result {
 	if o.err != nil {
 		r.Failures++
 		r.Serving = r.Serving && r.Failures < failAfter
-		r.Err, r.Futile = o.err.Error(), o.futile
+		r.Err = o.err.Error()
+		switch {
+		case errors.Is(o.err, ErrUntrusted): // which is an answer
+			r.Others = 0
+		case !o.futile:
+			r.Others++
+		}
+		r.Futile = o.futile || r.Futile && r.Others < failAfter
 		if e, ok := errors.AsType[*Error](o.err); ok {
 			r.Stage, r.Code = e.Stage, e.Code
 		}
 		return r
 	}
-	r.Failures = 0
+	r.Failures, r.Others, r.Futile = 0, 0, false
 	if o.partial { // it proves nothing new
 		return r
 	}

@@ -123,7 +123,7 @@ func TestResultIsPassedOnWhole(t *testing.T) {
 	now := time.Now().Round(0).UTC()
 	want := Result{
 		PID: 1, Since: now, At: now, Serving: true, Served: true, Authenticated: true, OpenRelay: true, Full: true, FullCode: 486,
-		Foreign: "f", Failures: 2, Stage: "s", Code: 401, Err: "e", Futile: true, RTT: time.Second, Misadvertised: "m",
+		Foreign: "f", Failures: 2, Stage: "s", Code: 401, Err: "e", Futile: true, Others: 1, RTT: time.Second, Misadvertised: "m",
 		Answers: []Answer{{
 			Transport: TLS, At: now, Outcomes: []Outcome{{Stage: "s", OK: true}}, Failures: 1, Failing: true, Err: "e",
 			Certificate: Certificate{NotBefore: now, NotAfter: now},

@@ -191,3 +191,37 @@ func TestNoTURN(t *testing.T) {
 		}
 	}
 }
+
+// TestUntrusted: while TLS clients refuse the certificate no lost answer has the server
+// restarted that one with a good certificate would survive.
+func TestUntrusted(t *testing.T) {
+	w := &world{pid: 1}
+	p := w.prober(usual)
+	target := w.target()
+	target.Listeners[0].Transport = TLS
+	p.set(newResult(target))
+	for i, step := range []struct {
+		certificate        error
+		serving, untrusted bool
+	}{
+		{nil, true, false},
+		{untrusted, true, true},
+		{untrusted, true, true},
+		{untrusted, false, true},
+		{unconnected, false, true},
+		{unconnected, false, true},
+		{untrusted, false, true},
+		{unconnected, false, true},
+		{unconnected, false, true},
+		{unconnected, false, false},
+		{untrusted, false, true},
+		{nil, true, false},
+		{unconnected, true, false},
+	} {
+		w.certificate = step.certificate
+		p.probe(t.Context(), target)
+		if got := p.Last(); got.Serving != step.serving || got.Futile != step.untrusted {
+			t.Errorf("round %d: serving %t, futile %t; want %+v", i, got.Serving, got.Futile, step)
+		}
+	}
+}

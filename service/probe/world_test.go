@@ -26,6 +26,8 @@ var (
 	quota        = &Error{Stage: StageAllocate, Code: 486, Err: ErrFull}
 	portless     = &Error{Stage: StageAllocate, Code: 508, Err: ErrFull}
 	refused      = &Error{Stage: StageAllocate, Code: 401, Err: ErrRefused}
+	untrusted    = &Error{Stage: StageTLS, Err: ErrUntrusted}
+	unconnected  = &Error{Stage: StageTLS, Err: ErrNoAnswer}
 	broken       = &Error{Stage: StageAllocate, Code: 500, Err: errors.New("server error")}
 )
 
@@ -34,6 +36,7 @@ type world struct {
 	mu                      sync.Mutex
 	pid                     int // 0 = no child
 	bind, anonymous, alloc  error
+	certificate             error // what a TLS server shows
 	mute, owners            error // mute is what the relay stage answers
 	advertised              error
 	others                  []Transport // that are probed besides UDP
@@ -104,7 +107,7 @@ func (f *fake) answer(ctx context.Context, stage string, err error, hang bool) e
 func (f *fake) connect(context.Context) error { return nil }
 
 func (f *fake) secure(ctx context.Context) ([]*x509.Certificate, error) {
-	return nil, f.answer(ctx, StageTLS, nil, false)
+	return nil, f.answer(ctx, StageTLS, f.certificate, false)
 }
 
 func (f *fake) binding(ctx context.Context) error {
