@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -18,8 +19,8 @@ import (
 type Maintenance struct {
 	file string
 
-	mu    sync.Mutex
-	since time.Time // zero = off
+	mu    sync.Mutex                // of who sets it, which may take a slow disk's time
+	since atomic.Pointer[time.Time] // nil = off
 }
 
 // OpenMaintenance reads what an earlier run was told.
@@ -31,7 +32,8 @@ func OpenMaintenance(file string) (*Maintenance, error) {
 	case err != nil:
 		return nil, fmt.Errorf("look for maintenance: %w", err)
 	default:
-		m.since = info.ModTime()
+		since := info.ModTime()
+		m.since.Store(&since)
 	}
 	return m, nil
 }
@@ -41,23 +43,24 @@ func (m *Maintenance) Since() time.Time {
 	if m == nil {
 		return time.Time{}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.since
+	if since := m.since.Load(); since != nil {
+		return *since
+	}
+	return time.Time{}
 }
 
 // set turns it on or off, and says whether that changes anything.
 func (m *Maintenance) set(on bool, by string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if on == !m.since.IsZero() {
+	if on == !m.Since().IsZero() {
 		return false, nil
 	}
 	if !on {
 		if err := os.Remove(m.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("end maintenance: %w", err)
 		}
-		m.since = time.Time{}
+		m.since.Store(nil)
 		return true, nil
 	}
 	now := time.Now()
@@ -66,7 +69,7 @@ func (m *Maintenance) set(on bool, by string) (bool, error) {
 	if err := renameio.WriteFile(m.file, text, 0o600); err != nil {
 		return false, fmt.Errorf("begin maintenance: %w", err)
 	}
-	m.since = now
+	m.since.Store(&now)
 	return true, nil
 }
 
