@@ -486,12 +486,13 @@ func (s *soak) report(took time.Duration, seed uint64, allocations int64) {
 	if err != nil {
 		s.t.Error(err)
 	}
+	version, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-")
 	server, err := coturn.DetectVersion(s.t.Context(), "turnserver")
 	if err != nil {
 		s.t.Error(err)
 	}
 	fmt.Fprintf(&b, "%v, %d faults, seed %d; %d cores, Linux %s, coturn %v, %s.\n\n", took.Round(time.Second), len(s.blows), seed,
-		runtime.NumCPU(), strings.TrimSpace(string(kernel)), server, runtime.Version())
+		runtime.NumCPU(), version, server, runtime.Version())
 	fmt.Fprintf(&b, "* %d allocations with every credential that was ever handed out and had not expired: none refused.\n", allocations)
 	fmt.Fprintf(&b, "* %d calls through the gateway: %d unanswered; the slowest answer took %v.\n", len(s.callers.calls), s.callers.unanswered, s.callers.worst.Round(time.Millisecond))
 	fmt.Fprintf(&b, "* %d requests to every page, metric and API route: %d without a good answer, all while that turnwarden was killed. %d events.\n\n", visits, len(s.missed), events)
