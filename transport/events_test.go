@@ -367,7 +367,7 @@ func FuzzLastEventID(f *testing.F) {
 		r.Header["Last-Event-Id"] = []string{id}
 		var all string
 		events.ServeHTTP(&listening{header: http.Header{}, hear: func(text string) { all += text }}, r)
-		if !strings.HasPrefix(all, "retry: 1000\n\n") || strings.Count(all, "\n\n") > 4 {
+		if !strings.HasPrefix(all, "retry: 1000\n\n") || strings.Count(all, "\n\n") > 5 { // a reset and three events
 			t.Errorf("after %q: %q", id, all)
 		}
 	})

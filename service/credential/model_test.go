@@ -56,11 +56,11 @@ func schedule(rt *rapid.T) {
 	)
 	whileRunning := func(act func(*rapid.T)) func(*rapid.T) {
 		return func(rt *rapid.T) {
+			synctest.Wait() // also after an action that was skipped half way
 			if !w.running() {
 				rt.Skip("no process")
 			}
 			act(rt)
-			synctest.Wait()
 		}
 	}
 	rt.Repeat(map[string]func(*rapid.T){
@@ -174,6 +174,7 @@ func schedule(rt *rapid.T) {
 			}
 		},
 		"": func(rt *rapid.T) {
+			synctest.Wait()
 			if err := w.check(); err != nil {
 				rt.Fatal(err)
 			}
