@@ -22,7 +22,12 @@ type call struct {
 // newCall connects, and asks for nothing yet.
 func newCall(t testing.TB, network, addr string, s seed) *call {
 	t.Helper()
-	conn, err := net.Dial(network, addr)
+	return callOver(t, net.Dialer{}, network, addr, s)
+}
+
+func callOver(t testing.TB, from net.Dialer, network, addr string, s seed) *call {
+	t.Helper()
+	conn, err := from.DialContext(t.Context(), network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
