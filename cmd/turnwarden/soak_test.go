@@ -141,7 +141,7 @@ func newSoak(t *testing.T, seed uint64) *soak {
 	node := func(name string) *host {
 		h := newHost(t, options{zookeeper: []string{s.z.Addr()}, set: map[string]string{
 			"node": name, "registry.zone": name, "coturn.stop_timeout": "2s",
-			"credentials.userdb": "sqlite", "credentials.rotate_every": "1s", "credentials.lifetime": "8s",
+			"credentials.userdb": "sqlite", "credentials.rotate_every": "1s", "credentials.lifetime": "15s", // longer than a hang on a busy machine
 		}})
 		h.start(t)
 		return h
