@@ -52,7 +52,7 @@ func (s still) Signal(syscall.Signal) error { return nil }
 func TestQuietHour(t *testing.T) {
 	// An hour of probes is over in seconds, and coturn keeps a port for one more.
 	server := realtest.StartTurnServer(t, realtest.TurnOptions{RelayPorts: 5000})
-	var log safeBuffer
+	var log realtest.Log
 	state := filepath.Join(t.TempDir(), "credentials.json")
 	synctest.Test(t, func(t *testing.T) {
 		logger := slog.New(slog.NewTextHandler(&log, nil))
@@ -80,9 +80,9 @@ func TestQuietHour(t *testing.T) {
 			all.Go(func() { _ = run(ctx) })
 		}
 		time.Sleep(time.Minute)
-		log.take()
+		log.Take()
 		time.Sleep(time.Hour)
-		quiet := log.take()
+		quiet := log.Take()
 		// The first reading was at 0 s, the last at 3591 s.
 		want := `level=INFO msg=summary duration=1h0m0s state=up allocations=0 allocations_made=0 refused=0 rx_bytes=3591000000 tx_bytes=7182000000 restarts=0 rotations=1 probes_failed=0 record_writes=0`
 		if strings.Count(quiet, "\n") != 1 || !strings.Contains(quiet, want) {
@@ -99,31 +99,10 @@ func TestQuietHour(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Hour)
-		busy := log.take()
+		busy := log.Take()
 		want = `allocations=0 allocations_made=3 refused=1 rx_bytes=3600000000 tx_bytes=7200000000 restarts=1 rotations=1 probes_failed=0 record_writes=0`
 		if !strings.Contains(busy, want) || strings.Contains(busy, "alice") {
 			t.Errorf("in a busy hour there was\n%swant a line with\n%s", busy, want)
 		}
 	})
-}
-
-// safeBuffer is a log that can be taken while it is written.
-type safeBuffer struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text = append(b.text, p...)
-	return len(p), nil
-}
-
-func (b *safeBuffer) take() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	text := string(b.text)
-	b.text = nil
-	return text
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,31 +9,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 )
-
-// lines is a log that may be looked at while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // TestServerLog: what http.Server has to say is a line like all others; how much of it
 // strangers cause is for debug alone.
@@ -44,7 +24,7 @@ func TestServerLog(t *testing.T) {
 		slog.LevelDebug: {`level=DEBUG msg="HTTP server" err="http: TLS handshake error from 127.0.0.1:`, `level=ERROR msg="HTTP server" err="http: panic serving 127.0.0.1:`},
 	} {
 		t.Run(level.String(), func(t *testing.T) {
-			var out lines
+			var out realtest.Log
 			l, err := listenWeb(t.Context(), flags{webListen: "127.0.0.1:0"}, listen)
 			if err != nil {
 				t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -78,7 +77,7 @@ func TestRenderedConfServes(t *testing.T) {
 					t.Errorf("left behind: %q, %v", files, err)
 				}
 			}
-			if n := strings.Count(child.log(), "Listener address to use"); n != 1 {
+			if n := strings.Count(child.log.String(), "Listener address to use"); n != 1 {
 				t.Errorf("the first line is logged %d times, want once", n)
 			}
 		})
@@ -89,9 +88,7 @@ func TestRenderedConfServes(t *testing.T) {
 type child struct {
 	dir string
 	pid int
-
-	mu  sync.Mutex
-	out bytes.Buffer
+	log realtest.Log
 }
 
 // startTurnserver runs turnserver as a supervisor would, until the test ends.
@@ -99,7 +96,7 @@ func startTurnserver(t *testing.T, rendered string) *child {
 	t.Helper()
 	c := &child{dir: t.TempDir()}
 	cmd := exec.Command("turnserver", coturn.Args(rendered)...)
-	cmd.Dir, cmd.Env, cmd.Stdout = c.dir, []string{}, c
+	cmd.Dir, cmd.Env, cmd.Stdout = c.dir, []string{}, &c.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,26 +105,14 @@ func startTurnserver(t *testing.T, rendered string) *child {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("turnserver logged:\n%s", c.log())
+			t.Logf("turnserver logged:\n%s", c.log.String())
 		}
 	})
 	return c
 }
 
-func (c *child) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.out.Write(p)
-}
-
-func (c *child) log() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.out.String()
-}
-
 func (c *child) logged(text string) error {
-	if !strings.Contains(c.log(), text) {
+	if !strings.Contains(c.log.String(), text) {
 		return fmt.Errorf("not logged: %s", text)
 	}
 	return nil

@@ -110,7 +110,7 @@ func present(restAddr string) registry.Publication {
 type host struct {
 	*registry.Registrar
 	counts counts
-	logs   logs
+	logs   realtest.Log
 	stop   func() // ends Run and waits for it
 
 	mu    sync.Mutex
@@ -204,22 +204,4 @@ func (c counter) Add(delta float64) {
 		c.c.n = make(map[string]float64)
 	}
 	c.c.n[c.name] += delta
-}
-
-// logs keeps what was logged.
-type logs struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
