@@ -158,9 +158,9 @@ func (dr *Drainer) Status() DrainStatus {
 func (n *Node) Drain(ctx context.Context, r DrainRequest, by string, report func(Step)) error {
 	switch {
 	case r.Then != ThenStop && r.Then != ThenRestart && r.Then != ThenHold:
-		return fmt.Errorf("found then %q; accepted: %s", r.Then, strings.Join([]string{ThenStop, ThenRestart, ThenHold}, ", "))
+		return &RefusedError{fmt.Errorf("found then %q; accepted: %s", r.Then, strings.Join([]string{ThenStop, ThenRestart, ThenHold}, ", "))}
 	case r.Limit < 0:
-		return fmt.Errorf("found a deadline of %v; accepted: 0s and more", r.Limit)
+		return &RefusedError{fmt.Errorf("found a deadline of %v; accepted: 0s and more", r.Limit)}
 	}
 	if r.Then == ThenRestart && n.parts.Stage != nil {
 		if err := n.parts.Stage(ctx, report); err != nil {

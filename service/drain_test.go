@@ -182,7 +182,8 @@ func TestDrainRequests(t *testing.T) {
 			`found then "pause"; accepted: stop, restart, hold`: {Then: "pause"},
 			"found a deadline of -1s; accepted: 0s and more":    {Then: service.ThenHold, Limit: -time.Second},
 		} {
-			if err := d.Drain(t.Context(), r, "uid 0", d.report); err == nil || err.Error() != want {
+			err, refused := errors.AsType[*service.RefusedError](d.Drain(t.Context(), r, "uid 0", d.report))
+			if !refused || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		}

@@ -121,24 +121,26 @@ func (n *Node) Credential(_ context.Context, r CredentialRequest) (Credential, e
 	if !ok {
 		return Credential{}, ErrNoCredential
 	}
-	if n.facts().Mode == coturn.ModeSecret {
+	f := n.facts()
+	if f.Mode == coturn.ModeSecret {
 		now := time.Now()
 		c, err := n.signer.personal(c, r, now)
 		if err == nil {
 			n.fresh.note(c.Username, c.Generation, now)
-			c.URIs = n.facts().URIs
+			c.URIs = f.URIs
 		}
 		return c, err
 	}
-	return Credential{Generation: c.Generation, Username: c.Username, Password: c.Password, Expires: c.Expires, URIs: n.facts().URIs}, nil
+	return Credential{Generation: c.Generation, Username: c.Username, Password: c.Password, Expires: c.Expires, URIs: f.URIs}, nil
 }
 
 // Status takes the one view of the node that everything is read from.
 func (n *Node) Status() Status {
+	f := n.facts()
 	s := Status{
-		At: time.Now(), Node: n.facts().Node, Region: n.facts().Region, Zone: n.facts().Zone,
-		Version: n.facts().Version, Coturn: n.facts().Coturn.String(), RotateEvery: n.facts().RotateEvery,
-		RelayPorts: n.facts().RelayPorts,
+		At: time.Now(), Node: f.Node, Region: f.Region, Zone: f.Zone,
+		Version: f.Version, Coturn: f.Coturn.String(), RotateEvery: f.RotateEvery,
+		RelayPorts: f.RelayPorts,
 		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
 		Draining: n.unlisted(), Drain: n.parts.Drainer.Status(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
@@ -200,19 +202,19 @@ func (n *Node) publish() {
 
 // Publication is what the registrar writes: built at the moment of the write.
 func (n *Node) Publication() registry.Publication {
-	s := n.Status()
+	s, f := n.Status(), n.facts()
 	reasons := Readiness(s)
 	if Serves(reasons) {
 		n.present.Store(true)
 	}
 	r := directory.Record{
-		RESTAddr: n.facts().RESTAddr, RESTScheme: n.facts().RESTScheme, Node: n.facts().Node, Region: n.facts().Region, Zone: n.facts().Zone,
-		URIs: n.facts().URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: n.facts().Version,
+		RESTAddr: f.RESTAddr, RESTScheme: f.RESTScheme, Node: f.Node, Region: f.Region, Zone: f.Zone,
+		URIs: f.URIs, Allocations: s.Sessions.Open, State: State(reasons), Generation: s.Credential.Active, Version: f.Version,
 		CapacityMbps: s.Traffic.CapacityBytesPerSecond * 8 / 1e6,
 		RxMbps:       s.Traffic.RxBytesPerSecond * 8 / 1e6,
 		TxMbps:       s.Traffic.TxBytesPerSecond * 8 / 1e6,
 	}
-	if n.facts().Mode == coturn.ModeSecret {
+	if f.Mode == coturn.ModeSecret {
 		r.Mode = string(coturn.ModeSecret)
 	}
 	if r.State == StateUp {
@@ -242,13 +244,14 @@ func (n *Node) Target() (probe.Target, bool) {
 	if c.State != supervisor.Running {
 		return probe.Target{}, false
 	}
-	listeners := n.facts().Listeners(c.PID)
+	f := n.facts()
+	listeners := f.Listeners(c.PID)
 	for i := range listeners {
 		listeners[i].Asked, listeners[i].Refused = n.parts.Log.Asked, n.parts.Log.Refused
 	}
 	return probe.Target{
 		PID: c.PID, Listeners: listeners,
-		NoSTUN: n.facts().NoSTUN, LoopbackPeers: n.facts().LoopbackPeers,
+		NoSTUN: f.NoSTUN, LoopbackPeers: f.LoopbackPeers,
 		NoTURN: n.refusing.Load() == int64(c.PID),
 	}, true
 }
@@ -275,15 +278,16 @@ func (n *Node) login(g credential.Credential) (username, password string) {
 // Allocate implements credential.Verifier on the child that runs now. It asks
 // only a server that answers the prober, so that a start is not a failed rotation.
 func (n *Node) Allocate(ctx context.Context, username, password string) error {
+	f := n.facts()
 	target, ok := n.Target()
 	if last := n.parts.Prober.Last(); !ok || last.PID != target.PID || !last.Served || n.refusing.Load() != 0 {
 		return credential.ErrDown
 	}
 	username, password = n.login(credential.Credential{Username: username, Password: Secret(password)})
-	ctx, cancel := context.WithTimeout(ctx, n.facts().ProbeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, f.ProbeTimeout)
 	defer cancel()
 	_, err := target.Listeners[0].Allocate(ctx, username, password)
-	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && n.facts().RelayFree() {
+	if e, ok := errors.AsType[*probe.Error](err); ok && e.Code == 508 && f.RelayFree() {
 		return fmt.Errorf("no relay socket can be opened, though ports are free; check relay-ip: %w", err)
 	}
 	for _, m := range []struct{ is, as error }{

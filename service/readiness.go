@@ -61,8 +61,10 @@ func Readiness(s Status) []Reason {
 		add(StateDown, "child: %s after %s", c.State, c.LastExit)
 	case c.State != supervisor.Running:
 		add(StateDown, "child: %s", c.State)
-	case s.Probe.PID != c.PID || !s.Probe.Served:
+	case s.Probe.PID != c.PID || !s.Probe.Served && s.Probe.Failures == 0:
 		add(StateDown, "probe: the TURN server has not answered yet")
+	case !s.Probe.Served:
+		add(StateDown, "probe: the TURN server has not served yet: %s", s.Probe.Err)
 	case !s.Probe.Serving:
 		add(StateDown, "probe: not serving: %s", s.Probe.Err)
 	}

@@ -90,7 +90,7 @@ func TestReadiness(t *testing.T) {
 		},
 		"no answer so far": {
 			func(s *service.Status) { s.Probe = probe.Result{PID: 7, Failures: 2, Err: "bind: no answer"} }, service.StateDown, false,
-			[]string{"probe: the TURN server has not answered yet"},
+			[]string{"probe: the TURN server has not served yet: bind: no answer"},
 		},
 		"hangs": {
 			func(s *service.Status) { s.Probe.Serving, s.Probe.Failures, s.Probe.Err = false, 3, "bind: no answer" }, service.StateDown, false,

@@ -51,7 +51,8 @@ func (r *reloader) certificates(ctx context.Context, now *site) (detail string, 
 }
 
 // answers waits until a turnserver that runs has answered: until it heeds the signal,
-// which is seconds after its start with some builds, the signal ends it.
+// which is seconds after its start with some builds, the signal ends it. It has also
+// answered where it has shown a certificate, which may be why it never served.
 func (r *reloader) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, servedWithin)
 	defer cancel()
@@ -59,7 +60,8 @@ func (r *reloader) answers(ctx context.Context) error {
 	defer again.Stop()
 	for {
 		s := r.node.Status()
-		if s.Child.State != supervisor.Running || s.Probe.PID == s.Child.PID && s.Probe.Served {
+		shown := func(a probe.Answer) bool { return !a.Certificate.NotAfter.IsZero() }
+		if s.Child.State != supervisor.Running || s.Probe.PID == s.Child.PID && (s.Probe.Served || slices.ContainsFunc(s.Probe.Answers, shown)) {
 			return nil
 		}
 		select {

@@ -31,8 +31,7 @@ type door struct {
 	serve    func(*http.Server, net.Listener) error
 
 	mu     sync.Mutex
-	conns  map[net.Conn]context.CancelCauseFunc
-	idle   map[net.Conn]bool
+	conns  map[net.Conn]*guest
 	opened chan struct{} // closed while the door is open
 	parked chan struct{} // closed while nobody is let in
 
@@ -40,10 +39,16 @@ type door struct {
 	closeOnce sync.Once
 }
 
+// guest is a connection.
+type guest struct {
+	leave context.CancelCauseFunc // ends its requests' contexts
+	idle  bool
+}
+
 // newDoor returns a door that is open as soon as it runs.
 func newDoor(server *http.Server, l net.Listener, on socket, serve func(*http.Server, net.Listener) error) *door {
 	d := &door{
-		server: server, listener: l, socket: on, serve: serve, conns: map[net.Conn]context.CancelCauseFunc{}, idle: map[net.Conn]bool{},
+		server: server, listener: l, socket: on, serve: serve, conns: map[net.Conn]*guest{},
 		opened: make(chan struct{}), parked: make(chan struct{}), closed: make(chan struct{}),
 	}
 	close(d.opened)
@@ -55,7 +60,7 @@ func newDoor(server *http.Server, l net.Listener, on socket, serve func(*http.Se
 		ctx, cancel := context.WithCancelCause(ctx)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.conns[c] = cancel
+		d.conns[c] = &guest{leave: cancel}
 		return ctx
 	}
 	server.ConnState = func(c net.Conn, s http.ConnState) {
@@ -64,13 +69,12 @@ func newDoor(server *http.Server, l net.Listener, on socket, serve func(*http.Se
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		delete(d.idle, c)
-		switch s {
-		case http.StateIdle:
-			d.idle[c] = true
+		switch g := d.conns[c]; s {
 		case http.StateClosed, http.StateHijacked:
-			d.conns[c](nil)
+			g.leave(nil)
 			delete(d.conns, c)
+		default:
+			g.idle = s == http.StateIdle
 		}
 	}
 	return d
@@ -118,11 +122,11 @@ func (d *door) shut(ctx context.Context, patience, limit time.Duration) error {
 	for began := time.Now(); ; {
 		d.server.SetKeepAlivesEnabled(false) // which closes what is idle, but for HTTP/2
 		since := time.Since(began)
-		here := d.each(func(c net.Conn, cancel context.CancelCauseFunc) {
+		here := d.each(func(c net.Conn, g *guest) {
 			if since >= patience {
-				cancel(errShut)
+				g.leave(errShut)
 			}
-			if since >= limit || d.idle[c] {
+			if since >= limit || g.idle {
 				_ = c.Close()
 			}
 		})
@@ -142,11 +146,11 @@ func (d *door) shut(ctx context.Context, patience, limit time.Duration) error {
 }
 
 // each does f for every connection and returns how many there are.
-func (d *door) each(f func(net.Conn, context.CancelCauseFunc)) int {
+func (d *door) each(f func(net.Conn, *guest)) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for c, cancel := range d.conns {
-		f(c, cancel)
+	for c, g := range d.conns {
+		f(c, g)
 	}
 	return len(d.conns)
 }

@@ -100,7 +100,7 @@ func TestDoor(t *testing.T) {
 		request := ask("/quick")
 		half.say(request[:20])
 		realtest.Eventually(t, 20*time.Second, func() error {
-			if n := d.each(func(net.Conn, context.CancelCauseFunc) {}); n != 4 {
+			if n := d.each(func(net.Conn, *guest) {}); n != 4 {
 				return fmt.Errorf("%d are here", n)
 			}
 			return nil

@@ -79,6 +79,9 @@ func TestDrainDeadline(t *testing.T) {
 	h.serve(t)
 	calls := h.open(t, 50)
 	hangUp(t, calls[:20])
+	if out, code := h.ask(t, "drain", "--no-lock", "--deadline=-1s"); code != 2 || !strings.Contains(out, "accepted: 0s and more") {
+		t.Errorf("--deadline=-1s: %d\n%s", code, out)
+	}
 	out, code := h.ask(t, "drain", "--no-lock", "--deadline=3s")
 	t.Log(out)
 	if code != 3 || !strings.Contains(out, "turnwarden: the deadline has cut 30 calls") {

@@ -114,7 +114,7 @@ var otherFaults = []otherFault{
 			if os.Getenv("TURNWARDEN_FAULTS") != "" {
 				limit = 62 * time.Second
 			}
-			neverOffered(t, h, "the TURN server has not answered yet", limit)
+			neverOffered(t, h, "the TURN server has not served yet: ", limit)
 			return times{}
 		},
 	},

@@ -46,9 +46,8 @@ type fileGeneration struct {
 var errNoState = errors.New("no state file")
 
 // load reads the state in realm, which may be that of a node that this host was called
-// before. A file that cannot be used is moved
-// aside to PATH.corrupt and reported as an error other than errNoState: users
-// that it named may still be in clients' hands.
+// before. A file that cannot be used is moved aside to PATH.corrupt and reported as an
+// error other than errNoState: users that it named may still be in clients' hands.
 func (f *File) load(realm string) (fileState, error) {
 	// What a process that was killed while it saved has left holds passwords, too.
 	leftovers, _ := filepath.Glob(filepath.Join(filepath.Dir(f.path), "."+filepath.Base(f.path)+"*"))

@@ -81,17 +81,13 @@ var configuration = []check{
 		}
 	}},
 	{"no-auth", func(p Patient, say say) {
-		for _, o := range p.Conf.Options { // each is enough
-			if o.Name == "no-auth" {
-				say(Error, at(p, o)+"the server relays for anybody, whatever the value", "remove the line", remove(o))
-			}
+		for o := range p.Conf.each("no-auth") {
+			say(Error, at(p, o)+"the server relays for anybody, whatever the value", "remove the line", remove(o))
 		}
 	}},
 	{"static-credentials", func(p Patient, say say) {
-		for _, o := range p.Conf.Options {
-			if o.Name == "user" || o.Name == "static-auth-secret" {
-				say(Error, at(p, o)+"a credential that works for ever and is never rotated", "remove the line")
-			}
+		for o := range p.Conf.each("user", "static-auth-secret") {
+			say(Error, at(p, o)+"a credential that works for ever and is never rotated", "remove the line")
 		}
 	}},
 	wrong("userdb", func(p Patient) string { return p.UserDB }, ""),

@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"io/fs"
+	"iter"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -77,10 +79,19 @@ type SecretFile struct {
 
 // option returns the last line of that name, which is the one that counts.
 func (c Conf) option(name string) (o Option, ok bool) {
-	for _, line := range c.Options {
-		if line.Name == name {
-			o, ok = line, true
-		}
+	for line := range c.each(name) {
+		o, ok = line, true
 	}
 	return o, ok
+}
+
+// each yields every line of these names.
+func (c Conf) each(names ...string) iter.Seq[Option] {
+	return func(yield func(Option) bool) {
+		for _, o := range c.Options {
+			if slices.Contains(names, o.Name) && !yield(o) {
+				return
+			}
+		}
+	}
 }

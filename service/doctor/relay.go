@@ -62,11 +62,9 @@ var refused = []struct {
 // relay is what clients may do with the server.
 var relay = append(deniedChecks(), []check{
 	{"loopback-peers", func(p Patient, say say) {
-		for _, o := range p.Conf.Options { // each is enough
-			if o.Name == "allow-loopback-peers" {
-				say(Error, at(p, o)+"clients reach what listens on this host's loopback: coturn's own CLI, databases, this program",
-					"remove the line", remove(o))
-			}
+		for o := range p.Conf.each("allow-loopback-peers") {
+			say(Error, at(p, o)+"clients reach what listens on this host's loopback: coturn's own CLI, databases, this program",
+				"remove the line", remove(o))
 		}
 	}},
 	{"multicast-peers", func(p Patient, say say) {
