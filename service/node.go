@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -270,9 +269,9 @@ func (n *Node) login(g credential.Credential) (username, password string) {
 		return g.Username, g.Password.Reveal()
 	}
 	now := time.Now()
-	username = strconv.FormatInt(now.Add(time.Minute).Unix(), 10) + ":turnwarden"
+	username, signed := n.signer.sign(g, now.Add(time.Minute), "turnwarden")
 	n.fresh.note(username, g.Generation, now)
-	return username, n.signer.sign(g, username).Reveal()
+	return username, signed.Reveal()
 }
 
 // Allocate implements credential.Verifier on the child that runs now. It asks

@@ -70,9 +70,8 @@ func (s *signer) personal(g credential.Credential, r CredentialRequest, now time
 		expires = asked
 	}
 	expires = time.Unix(expires.Unix(), 0) // the username has whole seconds
-	var room [len("-9223372036854775808:") + maxUserID]byte
-	username := string(append(append(strconv.AppendInt(room[:0], expires.Unix(), 10), ':'), id...))
-	return Credential{Generation: g.Generation, Username: username, Password: s.sign(g, username), Expires: expires}, nil
+	username, password := s.sign(g, expires, id)
+	return Credential{Generation: g.Generation, Username: username, Password: password, Expires: expires}, nil
 }
 
 // signer makes passwords out of a shared secret. It keeps what HMAC computes from the
@@ -87,11 +86,11 @@ type keyed struct {
 
 type mac struct {
 	hash.Hash
-	scratch []byte
+	text, sum []byte
 }
 
-// sign is base64(HMAC-SHA1(secret, username)), which is what coturn compares with.
-func (s *signer) sign(g credential.Credential, username string) Secret {
+// sign returns the username, and base64(HMAC-SHA1(secret, username)) as coturn compares.
+func (s *signer) sign(g credential.Credential, expires time.Time, id string) (username string, password Secret) {
 	k := s.last.Load()
 	if k == nil || k.name != g.Username || k.secret != g.Password {
 		k = &keyed{name: g.Username, secret: g.Password}
@@ -103,10 +102,11 @@ func (s *signer) sign(g credential.Credential, username string) Secret {
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
 	m.Reset()
-	m.scratch = append(m.scratch[:0], username...)
-	m.Write(m.scratch)
-	m.scratch = m.Sum(m.scratch[:0])
-	var text [28]byte // of the 20 bytes of a SHA-1
-	base64.StdEncoding.Encode(text[:], m.scratch)
-	return Secret(text[:])
+	m.text = append(append(strconv.AppendInt(m.text[:0], expires.Unix(), 10), ':'), id...)
+	m.Write(m.text)
+	m.sum = m.Sum(m.sum[:0])
+	end := len(m.text)
+	m.text = base64.StdEncoding.AppendEncode(m.text, m.sum)
+	both := string(m.text) // one allocation
+	return both[:end], Secret(both[end:])
 }

@@ -110,8 +110,8 @@ func hmacSHA1(key, text string) string {
 //	printf 1790000000:alice | openssl dgst -sha1 -hmac turnwarden:tw-0123456789-a:s3cret -binary | base64
 func TestSign(t *testing.T) {
 	const want = "tBLYglOyQjfU5AM9PPi2/fgxvfA="
-	if got := new(signer).sign(shared, "1790000000:alice").Reveal(); got != want {
-		t.Errorf("got %s, want %s", got, want)
+	if username, got := new(signer).sign(shared, shared.Expires, "alice"); username != "1790000000:alice" || got.Reveal() != want {
+		t.Errorf("got %s, %s, want %s", username, got.Reveal(), want)
 	}
 }
 
@@ -169,7 +169,8 @@ func TestSignerAfterRotation(t *testing.T) {
 			for i := range 500 {
 				g := shared
 				g.Password = Secret(strconv.Itoa(i % 3))
-				if got, want := s.sign(g, "1790000000:alice"), new(signer).sign(g, "1790000000:alice"); got != want {
+				_, got := s.sign(g, g.Expires, "alice")
+				if _, want := new(signer).sign(g, g.Expires, "alice"); got != want {
 					t.Errorf("secret %d: got %s, want %s", i%3, got.Reveal(), want.Reveal())
 				}
 			}

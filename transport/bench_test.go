@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -32,7 +33,8 @@ func BenchmarkTurncredential(b *testing.B) {
 // BenchmarkMint says what share of the throughput of handlers that write a constant is
 // left when each client's credential is made for it: of a bare handler that writes the
 // same bytes, header and body; of one that writes the body alone, for what headers cost in
-// net/http; and of the same API without the minting.
+// net/http; of this one as clients of net/http have it; and of the same API without the
+// minting.
 func BenchmarkMint(b *testing.B) {
 	const path = "/turncredential?userid=alice&ttl=600"
 	node := mintingNode(b, coturn.ModeSecret)
@@ -47,10 +49,13 @@ func BenchmarkMint(b *testing.B) {
 	body := fetch(b, minting.Client(), minting.URL+path)
 	handlers := constants(body, overHTTP(node), path)
 	b.Run("headers", func(b *testing.B) { // what they cost a handler that makes nothing
-		paired(b, serve(b, handlers["same-bytes"]), path, map[string]http.Handler{"body-alone": handlers["body-alone"]})
+		paired(b, leastClient, serve(b, handlers["same-bytes"]), path, map[string]http.Handler{"body-alone": handlers["body-alone"]})
+	})
+	b.Run("http-client", func(b *testing.B) {
+		paired(b, httpClient, minting, path, map[string]http.Handler{"body-alone": handlers["body-alone"]})
 	})
 	handlers["api"] = overHTTP(fake{credential: c})
-	paired(b, minting, path, handlers)
+	paired(b, leastClient, minting, path, handlers)
 }
 
 // constants are bare handlers that write what h answers: the same bytes, header and body,
@@ -70,7 +75,7 @@ func constants(body []byte, h http.Handler, path string) map[string]http.Handler
 
 // paired says what share of each constant handler's throughput own has, in pairs of
 // alternating order.
-func paired(b *testing.B, own *httptest.Server, path string, handlers map[string]http.Handler) {
+func paired(b *testing.B, as asker, own *httptest.Server, path string, handlers map[string]http.Handler) {
 	b.Helper()
 	for name, h := range handlers {
 		b.Run(name, func(b *testing.B) {
@@ -79,9 +84,9 @@ func paired(b *testing.B, own *httptest.Server, path string, handlers map[string
 			for b.Loop() {
 				var m, c float64
 				if len(ratios)%2 == 0 {
-					m, c = throughput(b, own, path), throughput(b, constant, path)
+					m, c = throughput(b, as, own, path), throughput(b, as, constant, path)
 				} else {
-					c, m = throughput(b, constant, path), throughput(b, own, path)
+					c, m = throughput(b, as, constant, path), throughput(b, as, own, path)
 				}
 				rates, constants, ratios = append(rates, m), append(constants, c), append(ratios, m/c)
 			}
@@ -97,30 +102,22 @@ func paired(b *testing.B, own *httptest.Server, path string, handlers map[string
 }
 
 // throughput asks for the path on four kept connections at once and returns requests/s.
-// The client is the least that works, so that it is the server that is measured.
-func throughput(b *testing.B, s *httptest.Server, path string) float64 {
+func throughput(b *testing.B, as asker, s *httptest.Server, path string) float64 {
 	b.Helper()
 	const connections, each = 4, 1000
 	var all sync.WaitGroup
 	begin := time.Now()
 	for range connections {
 		all.Go(func() {
-			c, err := net.Dial("tcp", s.Listener.Addr().String())
+			ask, hangUp, err := as(s, path)
 			if err != nil {
 				b.Error(err)
 				return
 			}
-			defer c.Close()
-			request := []byte("GET " + path + " HTTP/1.1\r\nHost: turnwarden\r\n\r\n")
-			answer := make([]byte, 4096)
+			defer hangUp()
 			for range each {
-				if _, err := c.Write(request); err != nil {
+				if err := ask(); err != nil {
 					b.Error(err)
-					return
-				}
-				// An answer of net/http to so small a request is one write, and ends with the body.
-				if n, err := c.Read(answer); err != nil || !bytes.HasSuffix(answer[:n], []byte(" }")) {
-					b.Errorf("%v: %s", err, answer[:n])
 					return
 				}
 			}
@@ -128,6 +125,45 @@ func throughput(b *testing.B, s *httptest.Server, path string) float64 {
 	}
 	all.Wait()
 	return connections * each / time.Since(begin).Seconds()
+}
+
+// An asker asks for the path, on a connection of its own.
+type asker func(s *httptest.Server, path string) (ask func() error, hangUp func(), err error)
+
+// leastClient is the least that works, so that it is the server that is measured.
+func leastClient(s *httptest.Server, path string) (ask func() error, hangUp func(), err error) {
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: turnwarden\r\n\r\n")
+	answer := make([]byte, 4096)
+	return func() error {
+		if _, err := c.Write(request); err != nil {
+			return err
+		}
+		// An answer of net/http to so small a request is one write, and ends with the body.
+		if n, err := c.Read(answer); err != nil || !bytes.HasSuffix(answer[:n], []byte(" }")) {
+			return fmt.Errorf("%v: %s", err, answer[:n])
+		}
+		return nil
+	}, func() { _ = c.Close() }, nil
+}
+
+// httpClient is that of net/http.
+func httpClient(s *httptest.Server, path string) (ask func() error, hangUp func(), err error) {
+	own := &http.Transport{}
+	return func() error {
+		response, err := (&http.Client{Transport: own}).Get(s.URL + path)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || !bytes.HasSuffix(body, []byte(" }")) {
+			return fmt.Errorf("%v: %s", err, body)
+		}
+		return nil
+	}, own.CloseIdleConnections, nil
 }
 
 // BenchmarkMetrics says the same of a scrape, for a node with a child, two

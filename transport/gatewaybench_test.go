@@ -41,7 +41,7 @@ func BenchmarkGateway(b *testing.B) {
 	})
 	before := f.Status().Counts
 	own := serve(b, h)
-	paired(b, own, path, constants(fetch(b, own.Client(), own.URL+path), h, path))
+	paired(b, leastClient, own, path, constants(fetch(b, own.Client(), own.URL+path), h, path))
 	after := f.Status().Counts
 	if asked := after.Fetched - before.Fetched; asked > (after.Kept-before.Kept)/100 {
 		b.Errorf("%d answers were asked for at nodes, and %d not", asked, after.Kept-before.Kept)

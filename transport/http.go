@@ -52,7 +52,6 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 	}
 	get := []string{http.MethodGet, http.MethodHead}
 	guard := newGuard(o.Access)
-	mux := http.NewServeMux()
 	routes := []route{
 		{"/turncredential", byFormat(e, credentials(e, decodeSeed, plain, seedRefusal)), get, ScopeCredential, seedRefusal},
 		// Janus asks by POST unless it is told otherwise.
@@ -72,6 +71,7 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 		routes = append(routes, route{eventsPath, o.Events, []string{http.MethodGet}, ScopeEvents, problem})
 	}
 	var paths []string
+	handlers := map[string]http.Handler{} // the paths are exact: there is nothing for a ServeMux to match
 	for _, r := range routes {
 		paths = append(paths, r.path)
 		h := guard.protect(only(r.handler, r.refuse, r.methods...), r.scope, r.refuse)
@@ -85,10 +85,16 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 		if r.path != eventsPath { // a stream has no duration to observe
 			h = instrument(r.path, h, codes...)
 		}
-		mux.Handle(r.path, h)
+		handlers[r.path] = h
 	}
-	mux.Handle("/", instrument("other", guard.protect(notFound(paths), "", problem), append(guard.codes(), http.StatusNotFound)...))
-	return mux
+	other := instrument("other", guard.protect(notFound(paths), "", problem), append(guard.codes(), http.StatusNotFound)...)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, ok := handlers[r.URL.Path]
+		if !ok {
+			h = other
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 const eventsPath = "/v1/events"

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
@@ -103,15 +102,13 @@ func appendStrings(b []byte, list []string, separator string) []byte {
 // appendString appends a JSON string. Credentials are letters, digits and a few signs
 // that stand for themselves; what else there is, encoding/json quotes.
 func appendString(b []byte, s string) []byte {
-	if !strings.ContainsFunc(s, quotes) {
-		b = append(b, '"')
-		b = append(b, s...)
-		return append(b, '"')
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string always marshals
+			return append(b, quoted...)
+		}
 	}
-	quoted, _ := json.Marshal(s) // a string always marshals
-	return append(b, quoted...)
-}
-
-func quotes(c rune) bool {
-	return c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&'
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
