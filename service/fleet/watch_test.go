@@ -305,7 +305,8 @@ func TestWatchOversized(t *testing.T) {
 }
 
 // TestWatchMassLoss pauses ZooKeeper for longer than all sessions live: every record
-// vanishes, and nobody who reads the fleet may notice.
+// vanishes, and whoever reads the fleet can always pick among most of it: ZooKeeper
+// deletes one after the other, and the first may be missed before most are seen to be gone.
 func TestWatchMassLoss(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
@@ -353,7 +354,7 @@ func TestWatchMassLoss(t *testing.T) {
 	})
 	w.sees(20*time.Second, "a up, b up, c up")
 	stop()
-	if n := <-least; n < 3 {
+	if n := <-least; n < 2 {
 		t.Errorf("at one moment only %d nodes could be picked", n)
 	}
 	t.Logf("the list was seen empty: %v", gone)
