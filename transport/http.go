@@ -89,7 +89,11 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 	}
 	other := instrument("other", guard.protect(notFound(paths), "", problem), append(guard.codes(), http.StatusNotFound)...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, ok := handlers[r.URL.Path]
+		path := r.URL.Path
+		for strings.HasPrefix(path, "//") { // of a client whose base URL ends with a slash
+			path = path[1:]
+		}
+		h, ok := handlers[path]
 		if !ok {
 			h = other
 		}

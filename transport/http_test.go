@@ -62,6 +62,7 @@ func TestTurncredential(t *testing.T) {
 		"JSON by name":          {good, "GET", "/turncredential", asJSON, 200, map[string]string{"Content-Type": asJSON}, goodBody},
 		"a query":               {good, "GET", "/turncredential?service=turn&username=x", "", 200, map[string]string{"Content-Type": text}, goodBody},
 		"an escaped path":       {good, "GET", "/%74urncredential", "", 200, map[string]string{"Content-Type": text}, goodBody},
+		"a slash too many":      {good, "GET", "//turncredential", "", 200, map[string]string{"Content-Type": text}, goodBody},
 		"no credential":         {none, "GET", "/turncredential", "", 503, map[string]string{"Content-Type": text, "Retry-After": "1", "Expires": ""}, noneBody},
 		"no credential as JSON": {none, "GET", "/turncredential", asJSON, 503, map[string]string{"Content-Type": asJSON, "Retry-After": "1"}, noneBody},
 		"another error": {
