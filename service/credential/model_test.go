@@ -3,6 +3,8 @@ package credential_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +30,12 @@ func TestModel(t *testing.T) {
 func bubble(t *testing.T, f func()) {
 	var failure any
 	synctest.Test(t, func(*testing.T) {
-		defer func() { failure = recover() }()
+		defer func() {
+			failure = recover()
+			if _, bug := failure.(runtime.Error); bug { // where it was is not known outside
+				t.Logf("%v\n%s", failure, debug.Stack())
+			}
+		}()
 		f()
 	})
 	if failure != nil {
@@ -186,13 +193,14 @@ func schedule(rt *rapid.T) {
 // settle heals the world and checks that all is well within bounded time.
 func settle(rt *rapid.T, w *world, longest time.Duration) {
 	w.heal()
+	w.mu.Lock()
+	w.dieIn, w.eager = 0, false
+	w.mu.Unlock()
+	synctest.Wait() // it may be dying
 	if !w.running() {
 		w.start()
 	}
 	w.rotator().Hold(false)
-	w.mu.Lock()
-	w.dieIn, w.eager = 0, false
-	w.mu.Unlock()
 	// A call may hang for a step, then comes the longest back-off, then a reconciliation.
 	w.pass(3*credential.StepTimeout + 45*time.Second + credential.ReconcileEvery)
 	c, ok := w.fetch()

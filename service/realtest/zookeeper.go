@@ -218,12 +218,27 @@ func (z *ZooKeeper) Wipe() {
 // the test.
 func (z *ZooKeeper) Client(t testing.TB) *zk.Conn {
 	t.Helper()
-	c, _, err := zk.Connect([]string{z.Addr()}, 30*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}))
+	c, _, err := zk.Connect([]string{z.Addr()}, 30*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}),
+		zk.WithDialer(func(network, addr string, timeout time.Duration) (net.Conn, error) {
+			c, err := net.DialTimeout(network, addr, timeout)
+			return hasty{c}, err
+		}))
 	if err != nil {
 		t.Fatalf("connect to ZooKeeper: %v", err)
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// hasty is a connection whose handshake ends after some seconds. The library allows it
+// 200 s at such a session timeout, which a server that is just starting may let pass.
+type hasty struct{ net.Conn }
+
+func (h hasty) SetReadDeadline(t time.Time) error {
+	if time.Until(t) > time.Minute { // later on it waits for 20 s, and asks every 10
+		t = time.Now().Add(3 * time.Second)
+	}
+	return h.Conn.SetReadDeadline(t)
 }
 
 type silent struct{}
