@@ -39,13 +39,7 @@ func TestExpiredTLSAlone(t *testing.T) {
 	}
 	exchange(t, cert, oldCert)
 	exchange(t, key, oldKey)
-	if out, code := h.ask(t, "reload"); code != 0 {
-		t.Errorf("reload: %d\n%s", code, out)
-	}
-	h.waitReady(t)
-	if now := h.child(t); now != child {
-		t.Errorf("turnserver %d was restarted: it is %d", child, now)
-	}
+	h.renewed(t, child)
 }
 
 // TestExpiredTLSFromTheStart: a turnserver that never had another certificate is told of
@@ -61,13 +55,7 @@ func TestExpiredTLSFromTheStart(t *testing.T) {
 	child := h.child(t)
 	exchange(t, cert, newCert)
 	exchange(t, key, newKey)
-	if out, code := h.ask(t, "reload"); code != 0 {
-		t.Errorf("reload: %d\n%s", code, out)
-	}
-	h.waitReady(t)
-	if now := h.child(t); now != child {
-		t.Errorf("turnserver %d was restarted: it is %d", child, now)
-	}
+	h.renewed(t, child)
 }
 
 // expired waits until the certificate is why the host is not listed.
@@ -79,4 +67,16 @@ func (h *host) expired(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// renewed has the certificate read again, and waits until the same turnserver serves it.
+func (h *host) renewed(t *testing.T, child int) {
+	t.Helper()
+	if out, code := h.ask(t, "reload"); code != 0 {
+		t.Errorf("reload: %d\n%s", code, out)
+	}
+	h.waitReady(t)
+	if now := h.child(t); now != child {
+		t.Errorf("turnserver %d was restarted: it is %d", child, now)
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,8 +54,7 @@ type watching struct {
 	cmd *exec.Cmd
 	out io.Writer // the terminal's keyboard
 
-	mu   sync.Mutex
-	text strings.Builder
+	text realtest.Log
 	read chan struct{} // closed at the end
 }
 
@@ -85,7 +83,7 @@ func watchServers(t *testing.T, z *realtest.ZooKeeper, terminal bool, args ...st
 	_ = theirs.Close()
 	go func() {
 		defer close(w.read)
-		_, _ = io.Copy(w, ours) // a terminal ends with an error
+		_, _ = io.Copy(&w.text, ours) // a terminal ends with an error
 	}()
 	t.Cleanup(func() {
 		_ = w.cmd.Process.Kill()
@@ -117,24 +115,11 @@ func openTerminal(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-func (w *watching) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(b)
-}
-
-// all is what was printed so far.
-func (w *watching) all() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
 // shows waits until the last table that is complete, up to its end, is as wanted.
 func (w *watching) shows(end string, wanted func(table string) bool) {
 	w.t.Helper()
 	realtest.Eventually(w.t, 30*time.Second, func() error {
-		tables := strings.Split(w.all(), end)
+		tables := strings.Split(w.text.String(), end)
 		if len(tables) < 2 {
 			return fmt.Errorf("no table yet: %q", tables)
 		}
@@ -151,7 +136,7 @@ func (w *watching) ends(limit time.Duration) int {
 	select {
 	case <-w.read: // when nobody has the other end any more
 	case <-time.After(limit):
-		w.t.Fatalf("still running after %v; it has shown\n%s", limit, w.all())
+		w.t.Fatalf("still running after %v; it has shown\n%s", limit, w.text.String())
 	}
 	_ = w.cmd.Wait()
 	return w.cmd.ProcessState.ExitCode()
@@ -229,8 +214,8 @@ func TestServersWatch(t *testing.T) {
 		if code := w.ends(20 * time.Second); code != exitOK {
 			t.Errorf("%s: exit code %d", name, code)
 		}
-		if name != "terminal" && strings.Contains(w.all(), "\x1b") {
-			t.Errorf("%s: it has sequences for terminals:\n%q", name, w.all())
+		if name != "terminal" && strings.Contains(w.text.String(), "\x1b") {
+			t.Errorf("%s: it has sequences for terminals:\n%q", name, w.text.String())
 		}
 	}
 }
