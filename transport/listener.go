@@ -18,6 +18,7 @@ import (
 type Listener struct {
 	*net.TCPListener
 	limit int
+	turns atomic.Int64 // how often a connection has become idle
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -31,7 +32,7 @@ func NewListener(l *net.TCPListener, limit int) *Listener {
 type conn struct {
 	*net.TCPConn
 	listener *Listener
-	idle     atomic.Int64 // since when, in ns; 0 = a request is being answered
+	idle     atomic.Int64 // since which turn; 0 = a request is being answered
 	answered atomic.Bool  // one has been
 }
 
@@ -42,7 +43,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{TCPConn: tcp, listener: l}
-	c.idle.Store(time.Now().UnixNano())
+	c.idle.Store(l.turns.Add(1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns[c] = struct{}{}
@@ -92,7 +93,7 @@ func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
 	case state == http.StateActive:
 		c.idle.Store(0)
 	case state == http.StateIdle:
-		c.idle.Store(time.Now().UnixNano())
+		c.idle.Store(l.turns.Add(1))
 		c.answered.Store(true)
 	}
 }
