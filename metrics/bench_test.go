@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
 // BenchmarkScrape pairs a scrape of a node in the middle of its work, whose child's
@@ -37,9 +38,9 @@ func BenchmarkScrape(b *testing.B) {
 		owns, bares, ratios = append(owns, o.ns), append(bares, n.ns), append(ratios, o.ns/n.ns)
 		allocations, bareAllocations = allocations+o.mallocs, bareAllocations+n.mallocs
 	}
-	b.ReportMetric(median(ratios), "x-bare")
-	b.ReportMetric(median(owns), "ns/scrape")
-	b.ReportMetric(median(bares), "ns/bare-scrape")
+	b.ReportMetric(realtest.Median(ratios), "x-bare")
+	b.ReportMetric(realtest.Median(owns), "ns/scrape")
+	b.ReportMetric(realtest.Median(bares), "ns/bare-scrape")
 	b.ReportMetric(float64(allocations)/float64(len(ratios)), "allocs/scrape")
 	b.ReportMetric(float64(bareAllocations)/float64(len(ratios)), "allocs/bare-scrape")
 	b.ReportMetric(float64(series), "series")
@@ -114,5 +115,3 @@ func stillVec(f *dto.MetricFamily, labels []string) (set func(prometheus.Labels,
 		return func(l prometheus.Labels, m *dto.Metric) { v.With(l).Set(m.GetGauge().GetValue()) }, v
 	}
 }
-
-func median(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }

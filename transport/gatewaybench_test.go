@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -41,7 +43,20 @@ func BenchmarkGateway(b *testing.B) {
 	})
 	before := f.Status().Counts
 	own := serve(b, h)
-	paired(b, leastClient, own, path, constants(fetch(b, own.Client(), own.URL+path), h, path))
+	recorded := httptest.NewRecorder()
+	h.ServeHTTP(recorded, httptest.NewRequest(http.MethodGet, path, nil))
+	header, body := recorded.Result().Header, recorded.Body.Bytes()
+	for name, constant := range map[string]http.HandlerFunc{
+		"same-bytes": func(w http.ResponseWriter, _ *http.Request) {
+			maps.Copy(w.Header(), header)
+			_, _ = w.Write(body)
+		},
+		"body-alone": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			realtest.Paired(b, realtest.LeastClient, own.URL+path, serve(b, constant).URL+path)
+		})
+	}
 	after := f.Status().Counts
 	if asked := after.Fetched - before.Fetched; asked > (after.Kept-before.Kept)/100 {
 		b.Errorf("%d answers were asked for at nodes, and %d not", asked, after.Kept-before.Kept)

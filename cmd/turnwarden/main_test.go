@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		attackMain(description)
 		return
 	}
+	if body := os.Getenv(constantEnv); body != "" {
+		constantMain(body)
+		return
+	}
 	// A race-built process with a goroutine left sleeps for a second before it exits:
 	// a command that asks for something short-lived would come too late.
 	if err := os.Setenv(raceEnv, raceOptions); err != nil {

@@ -403,12 +403,7 @@ func (s *soak) measure(who string, h *host) {
 // growth compares the first with the last quarter of the run.
 func growth(values []float64) (first, last float64) {
 	quarter := max(1, len(values)/4)
-	return median(values[:quarter]), median(values[len(values)-quarter:])
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return realtest.Median(values[:quarter]), realtest.Median(values[len(values)-quarter:])
 }
 
 // judge is what has to be true in the end. Clients have been promised a credential
