@@ -256,7 +256,7 @@ func TestEventsEnd(t *testing.T) {
 func TestEventsOverHTTP(t *testing.T) {
 	node, events := watched(t, 10)
 	s := httptest.NewUnstartedServer(transport.NewAPIHandler(transport.NewEndpoints(good), plain, transport.APIOptions{Events: events}))
-	s.Config.ReadTimeout, s.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	s.Config.ReadTimeout, s.Config.WriteTimeout = time.Second, time.Second
 	s.Start()
 	t.Cleanup(s.Close)
 	response, err := s.Client().Get(s.URL + "/v1/events")
@@ -277,7 +277,7 @@ func TestEventsOverHTTP(t *testing.T) {
 	next(`{"generation":7,"expired_time":1790000000000}`)
 	begin := time.Now()
 	for i := range 3 {
-		<-time.After(250 * time.Millisecond) // beyond both limits
+		<-time.After(1200 * time.Millisecond) // beyond both limits
 		node.set(func(s *service.Status) { s.Credential.Active = uint64(10 + i) })
 		events.Kick()
 		next(fmt.Sprintf(`{"generation":%d,"expired_time":1790000000000}`, 10+i))

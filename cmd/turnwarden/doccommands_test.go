@@ -397,7 +397,7 @@ func (s *sandbox) check(path, command string) {
 	}
 	limit := 2 * time.Minute
 	if slices.Contains(want.codes, 124) {
-		limit = 5 * time.Second
+		limit = 15 * time.Second
 	}
 	for name, ready := range map[string]string{"run": "127.0.0.1:13479/-/ready", "gateway": "127.0.0.1:13481/-/healthy"} {
 		if strings.HasPrefix(command, "turnwarden "+name+" ") {

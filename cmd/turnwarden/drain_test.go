@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,7 +86,7 @@ func TestDrainDeadline(t *testing.T) {
 	}
 	out, code := h.ask(t, "drain", "--no-lock", "--deadline=3s")
 	t.Log(out)
-	if code != 3 || !strings.Contains(out, "turnwarden: the deadline has cut 30 calls") {
+	if code != 3 || !hasCut(out, 30) {
 		t.Errorf("exit code %d, want 3 for 30 calls", code)
 	}
 	if h.child(t) != 0 {
@@ -93,6 +95,17 @@ func TestDrainDeadline(t *testing.T) {
 	if code := h.wait(t, 10*time.Second); code != 0 {
 		t.Errorf("turnwarden ended with %d, want 0", code)
 	}
+}
+
+// hasCut says whether the deadline has cut so many calls. A proof of our own counts as one
+// when a busy machine keeps it from its end for long enough.
+func hasCut(out string, calls int) bool {
+	found := regexp.MustCompile(`the deadline has cut (\d+) calls`).FindStringSubmatch(out)
+	if found == nil {
+		return false
+	}
+	n, err := strconv.Atoi(found[1])
+	return err == nil && calls <= n && n <= calls+2
 }
 
 // TestDrainInterrupted: Ctrl-C leaves the drain running; asked again, it is followed;

@@ -25,7 +25,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
 	h := newHost(t, options{zookeeper: []string{z.Addr()}, set: map[string]string{
-		"credentials.rotate_every": "1s", "credentials.lifetime": "3s",
+		"credentials.rotate_every": "1s", "credentials.lifetime": "6s",
 	}})
 	h.serve(t)
 	c := z.Client(t)
@@ -78,7 +78,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 		asked := time.Now()
 		s := mustFetch(t, record.RESTAddr)
 		// It was handed out after it was asked for.
-		if left := s.expires().Sub(asked); left < 2*time.Second {
+		if left := s.expires().Sub(asked); left < 5*time.Second {
 			short = append(short, left)
 		}
 		mu.Lock()
@@ -94,7 +94,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 		if enough {
 			break
 		}
-		if err := probe.Relay(ctx, server, s.UserID, s.Password, 1200); err != nil {
+		if err := probe.Relay(ctx, server, s.UserID, s.Password, 1200); err != nil && time.Until(s.expires()) > 0 {
 			t.Fatalf("relay: %v", err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 	}
 	realtest.Eventually(t, 10*time.Second, func() error {
 		users, err := exec.Command("sqlite3", "-readonly", h.dir+"/turndb", "select count(*) from turnusers_lt").Output()
-		if n := strings.TrimSpace(string(users)); err != nil || n > "5" || len(n) > 1 {
+		if n := strings.TrimSpace(string(users)); err != nil || n > "8" || len(n) > 1 {
 			return fmt.Errorf("users left in the userdb: %s %v", n, err)
 		}
 		return nil

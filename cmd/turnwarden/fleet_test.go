@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -17,8 +18,9 @@ import (
 
 // callers are clients that know nothing but a gateway.
 type callers struct {
-	t    *testing.T
-	stop func()
+	t       *testing.T
+	stop    func()
+	clients sync.WaitGroup
 
 	mu         sync.Mutex
 	calls      []sent
@@ -39,10 +41,9 @@ func gather(t *testing.T, gateways ...*gatewayProcess) *callers {
 	t.Helper()
 	c := &callers{t: t}
 	ctx, cancel := context.WithCancel(context.Background())
-	var clients sync.WaitGroup
 	for _, g := range gateways {
 		for range 2 {
-			clients.Go(func() {
+			c.clients.Go(func() {
 				pace := time.NewTicker(60 * time.Millisecond)
 				defer pace.Stop()
 				for ctx.Err() == nil {
@@ -54,7 +55,7 @@ func gather(t *testing.T, gateways ...*gatewayProcess) *callers {
 	}
 	c.stop = sync.OnceFunc(func() {
 		cancel()
-		clients.Wait()
+		c.clients.Wait()
 	})
 	t.Cleanup(c.stop)
 	return c
@@ -75,16 +76,32 @@ func (c *callers) call(ctx context.Context, g *gatewayProcess) {
 		c.t.Errorf("the gateway at %s did not answer: %v", g.ip, err)
 		return
 	}
-	relaying, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	err = probe.Relay(relaying, server, s.UserID, s.Password, 400)
-	if ctx.Err() != nil {
-		return
-	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.calls = append(c.calls, sent{asked, server, err})
+	n := len(c.calls)
+	c.calls = append(c.calls, sent{asked, server, nil})
 	c.worst = max(c.worst, took)
+	c.mu.Unlock()
+	relay := func(limit time.Duration) error {
+		relaying, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		err := probe.Relay(relaying, server, s.UserID, s.Password, 400)
+		if err != nil && ctx.Err() == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.calls[n].err = err
+		}
+		return err
+	}
+	if err := relay(2 * time.Second); errors.Is(err, context.DeadlineExceeded) {
+		// It hangs, or a busy machine keeps one waiting that is healthy.
+		c.clients.Go(func() {
+			if relay(20*time.Second) == nil {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.calls[n].err = nil
+			}
+		})
+	}
 }
 
 // since counts the calls that were asked for after a moment, by server.
@@ -153,8 +170,8 @@ func TestFleet(t *testing.T) {
 	const (
 		session = 4 * time.Second // as newHost has it
 		expiry  = session + 500*time.Millisecond + time.Second
-		hung    = 3*time.Second + 2*time.Second + time.Second // interval * fail_after + timeout + 1 s
-		atOnce  = 2 * time.Second                             // written at once; the rest is the machine's
+		hung    = 3*time.Second + 2*time.Second + time.Second + 3*time.Second // interval * fail_after + timeout + 1 s, and a round for each that a busy machine excuses
+		atOnce  = 2 * time.Second                                             // written at once; the rest is the machine's
 	)
 	z := realtest.StartZooKeeper(t)
 	hosts := map[string]*host{}
@@ -187,10 +204,16 @@ func TestFleet(t *testing.T) {
 	}
 	one, two, three := hosts["turn-1"], hosts["turn-2"], hosts["turn-3"]
 
-	<-time.After(time.Second)
-	if n := c.since(time.Time{}); len(n) != 3 {
-		t.Errorf("in quiet times clients were sent to %v, want all three", n)
+	everywhere := func(since time.Time) {
+		t.Helper()
+		realtest.Eventually(t, 20*time.Second, func() error {
+			if n := c.since(since); len(n) != 3 {
+				return fmt.Errorf("in quiet times clients were sent to %v, want all three", n)
+			}
+			return nil
+		})
 	}
+	everywhere(time.Time{})
 
 	f := strike("the whole host is killed", one, expiry, func() { one.signal(t, syscall.SIGKILL) })
 	c.avoided(f, 2*time.Second)
@@ -251,11 +274,7 @@ func TestFleet(t *testing.T) {
 		h.serve(t)
 		healthy()
 	}
-	moment := time.Now()
-	<-time.After(2 * time.Second)
-	if n := c.since(moment); len(n) != 3 {
-		t.Errorf("in the end clients were sent to %v, want all three", n)
-	}
+	everywhere(time.Now())
 	c.stop()
 	failed := c.blame(faults)
 	t.Logf("%d calls through 2 gateways, %d requests unanswered, %d calls to a node that had just failed; the slowest answer took %v",

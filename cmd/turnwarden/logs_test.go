@@ -191,18 +191,26 @@ func TestQuietLog(t *testing.T) {
 		})
 	}
 	written(3)
-	before := h.notices(t)
-	written(23)
-	if after := h.notices(t); len(after) != len(before) {
-		t.Errorf("in a quiet time there was\n%s", strings.Join(after[len(before):], ""))
+	// On a busy machine a probe may be late, and say so; what a quiet node says it says in
+	// each of these times.
+	var said []string
+	for range 4 {
+		before := h.notices(t)
+		begin = writes()
+		written(23)
+		after := h.notices(t)
+		if said = after[len(before):]; len(said) == 0 {
+			return
+		}
 	}
+	t.Errorf("in a quiet time there was\n%s", strings.Join(said, ""))
 }
 
 // notices are the lines of the log from info on.
 func (h *host) notices(t *testing.T) (lines []string) {
 	t.Helper()
 	for line := range strings.Lines(h.log(t)) {
-		if !strings.Contains(line, "level=DEBUG") {
+		if !strings.Contains(line, "level=DEBUG") && strings.HasSuffix(line, "\n") {
 			lines = append(lines, line)
 		}
 	}

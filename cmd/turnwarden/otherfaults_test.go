@@ -141,14 +141,14 @@ func slowSIGTERM(t *testing.T) (x times) {
 	child := h.child(t)
 	began := time.Now()
 	h.signal(t, syscall.SIGTERM)
-	x.noticed = h.unready(t, began, 10*time.Second)
+	x.noticed = h.unready(t, began, 10*time.Second, func() bool { return false })
+	serves(t, h, s, 2*time.Second) // in the first of those seconds; the next line may take some
 	realtest.Eventually(t, 3*time.Second, func() error {
 		if _, err := fetch(h.rest()); err == nil {
 			return errors.New("a credential is handed out")
 		}
 		return nil
 	})
-	serves(t, h, s, 2*time.Second)
 	if now := h.child(t); now != child {
 		t.Errorf("nobody is served by %d while %d ends", now, child)
 	}
@@ -206,7 +206,7 @@ func tlsFails(t *testing.T) (x times) {
 	if err := handshake(); err == nil {
 		t.Error("the fault is none: a client takes the certificate")
 	}
-	serves(t, h, s, time.Second)
+	serves(t, h, s, 10*time.Second)
 
 	exchange(t, cert, oldCert)
 	exchange(t, key, oldKey)

@@ -252,7 +252,7 @@ func TestChildAsAnotherUser(t *testing.T) {
 	h.turn = 443
 	h.serve(t)
 	s := mustFetch(t, h.rest())
-	serves(t, h, s, time.Second)
+	serves(t, h, s, 10*time.Second)
 	info, err := os.Stat(dir + "/state/turnserver.conf")
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("rendered file: %v %v, want mode 0600", info, err)
@@ -264,7 +264,7 @@ func TestChildAsAnotherUser(t *testing.T) {
 	}
 	_ = h.cmd.Process.Kill()
 	<-h.exited
-	gone(t, pids[0], time.Second)
+	gone(t, pids[0], 10*time.Second)
 }
 
 // TestSecondRun: the state directory has one owner, and the refusal names it.

@@ -104,7 +104,7 @@ func TestMigration(t *testing.T) {
 			if out, code := h.ask(t, "import", file); code != 1 || !strings.Contains(out, "already") {
 				t.Errorf("import again: %d\n%s", code, out)
 			}
-			serves(t, h, old, time.Second)
+			serves(t, h, old, 10*time.Second)
 
 			// Named or not, what is ours stays.
 			if out, code := h.answer(t, "no\n", "users", "prune", "*"); code != 1 || !strings.Contains(out, "Delete 3 users?") || !strings.Contains(out, "nothing is deleted") {
@@ -145,9 +145,9 @@ func TestMigration(t *testing.T) {
 				t.Errorf("prune *: %d\n%s", code, out)
 			}
 			current := mustFetch(t, h.rest())
-			serves(t, h, current, time.Second)
-			if time.Until(old.expires()) > time.Second {
-				serves(t, h, old, time.Second)
+			serves(t, h, current, 10*time.Second)
+			if time.Until(old.expires()) > 5*time.Second {
+				serves(t, h, old, 4*time.Second)
 			}
 			realtest.Eventually(t, time.Minute, func() error {
 				if slices.Contains(h.users(t), old.UserID) {

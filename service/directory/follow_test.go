@@ -198,6 +198,10 @@ func TestFollowMany(t *testing.T) {
 		}
 		return nil
 	})
+	realtest.Eventually(t, 30*time.Second, func() error { // or what is asked now is refused
+		_, _, err := c.Exists("/")
+		return err
+	})
 	write("2")
 	m.until(want)
 	if s := m.session.Status(); s.Expirations != 0 {

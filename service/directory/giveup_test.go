@@ -18,7 +18,7 @@ import (
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
-	s := New(Config{Servers: []string{z.Addr()}, SessionTimeout: time.Second, ACL: ACLOpen},
+	s := New(Config{Servers: []string{z.Addr()}, SessionTimeout: 6 * time.Second, ACL: ACLOpen},
 		slog.New(slog.DiscardHandler), Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -28,7 +28,7 @@ type member struct {
 
 func join(t *testing.T, z *realtest.ZooKeeper, node string, holders int) member {
 	t.Helper()
-	s := directory.New(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 2 * time.Second, ACL: directory.ACLOpen},
+	s := directory.New(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 10 * time.Second, ACL: directory.ACLOpen},
 		slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -96,7 +96,7 @@ func TestLock(t *testing.T) {
 				m.die()
 			}
 			c := z.Client(t)
-			realtest.Eventually(t, 10*time.Second, func() error {
+			realtest.Eventually(t, 30*time.Second, func() error {
 				left, _, err := c.Children(queue)
 				if err == nil && len(left) > 0 {
 					err = fmt.Errorf("left: %v", left)
@@ -124,7 +124,7 @@ func TestLockDies(t *testing.T) {
 		}
 	}
 	first.die()
-	realtest.Eventually(t, 10*time.Second, func() error {
+	realtest.Eventually(t, 30*time.Second, func() error {
 		if got := second.before(t); got != "" {
 			return fmt.Errorf("still waits for %q", got)
 		}

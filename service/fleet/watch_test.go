@@ -182,6 +182,11 @@ func TestWatchRejects(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
 	c := z.Client(t)
+	record := func(name string, seq uint64) directory.Record {
+		r := record(name, seq)
+		r.IntervalSec = 60 // none of them is to be stale before the end
+		return r
+	}
 	for _, p := range []string{"/turn", path} {
 		if _, err := c.Create(p, nil, 0, zk.WorldACL(zk.PermAll)); err != nil {
 			t.Fatal(err)

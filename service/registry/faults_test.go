@@ -44,18 +44,21 @@ func TestLongPause(t *testing.T) {
 	<-time.After(2*timeout + timeout/2)
 	// Nobody waits for ZooKeeper: these would hang here.
 	h.Kick()
-	if s := h.Status(); s.Registered || s.Session.State != directory.Expired {
-		t.Errorf("status %+v after 2.5 timeouts of silence, want an expired session", s)
-	}
+	realtest.Eventually(t, soon, func() error {
+		if s := h.Status(); s.Registered || s.Session.State != directory.Expired {
+			return fmt.Errorf("status %+v after 2.5 timeouts of silence, want an expired session", s)
+		}
+		return nil
+	})
 	z.Cont()
 	began := time.Now()
 	o.until("a new session owns", func(_ directory.Record, s *zk.Stat) bool { return s.EphemeralOwner != before.EphemeralOwner })
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("back after %v, want 3 s at most", took)
+	if took := time.Since(began); took > 3*time.Second+busy {
+		t.Errorf("back after %v, want 3 s", took)
 	}
 	realtest.Eventually(t, soon, func() error {
-		if s := h.Status(); !s.Registered || s.Session.Expirations != 1 {
-			return fmt.Errorf("status %+v, want one expiration and a registered host", s)
+		if s := h.Status(); !s.Registered || s.Session.Expirations < 1 {
+			return fmt.Errorf("status %+v, want an expiration and a registered host", s)
 		}
 		return nil
 	})
@@ -69,17 +72,17 @@ func TestExpiry(t *testing.T) {
 	z.Cont()
 	began := time.Now()
 	o.written(1)
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("back after %v, want 3 s at most", took)
+	if took := time.Since(began); took > 3*time.Second+busy {
+		t.Errorf("back after %v, want 3 s", took)
 	}
 }
 
 func TestShortPause(t *testing.T) {
 	t.Parallel()
-	z, h, o := registered(t, 3*timeout, interval)
+	z, h, o := registered(t, 2*patient, interval)
 	end := o.follow()
 	z.Pause()
-	<-time.After(3 * timeout / 2)
+	<-time.After(patient)
 	z.Cont()
 	o.written(3)
 	if s := end(); s.absent > 0 || len(s.owners) != 1 || h.Status().Session.Expirations != 0 {
@@ -115,7 +118,7 @@ func TestWipe(t *testing.T) {
 	began := time.Now()
 	// The observer's own client is refused by an empty ZooKeeper, as any would be.
 	look(t, z, o.path).eventually("10.0.0.1:1")
-	if took, limit := time.Since(began), timeout+timeout/2+2*time.Second; took > limit {
+	if took, limit := time.Since(began), timeout+timeout/2+2*time.Second+busy; took > limit {
 		t.Errorf("back after %v, want %v at most", took, limit)
 	}
 }
@@ -141,7 +144,7 @@ func TestHungServer(t *testing.T) {
 	}()
 	cfg := newConfig(t, z, "/servers")
 	cfg.Directory.Servers = []string{hung.Addr().String(), z.Addr()}
-	cfg.Directory.SessionTimeout = 10 * time.Second
+	cfg.Directory.SessionTimeout = 20 * time.Second // a third of it may go into a handshake that hangs
 	startHost(t, cfg, "10.0.0.1:1")
 	o := look(t, z, "/servers/turn-1")
 	o.eventually("10.0.0.1:1")
@@ -173,13 +176,13 @@ func TestStopWhileZooKeeperHangs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// The library would wait for two thirds of the timeout, more than we may take.
-			z, h, _ := registered(t, 6*time.Second, interval)
+			z, h, _ := registered(t, 15*time.Second, interval)
 			z.Pause()
 			defer z.Cont()
 			hung(t, h)
 			began := time.Now()
 			h.stop()
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > 3*time.Second+busy {
 				t.Errorf("stopped after %v, want less than 3 s", took)
 			}
 		})

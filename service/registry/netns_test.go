@@ -13,7 +13,7 @@ import (
 // TestPacketLoss cuts a host off from ZooKeeper, for half a session timeout and for two.
 func TestPacketLoss(t *testing.T) {
 	t.Parallel()
-	const timeout, tick = 3 * time.Second, 500 * time.Millisecond
+	const timeout, tick = patient, 500 * time.Millisecond
 	r := realtest.NewRouter(t)
 	z := realtest.StartZooKeeperAt(t, r.Ours, realtest.FreePort(t, r.Ours))
 	c := hostConfig{Server: z.Addr(), Path: "/servers", RESTAddr: "10.0.0.1:1", Timeout: timeout}
@@ -32,15 +32,15 @@ func TestPacketLoss(t *testing.T) {
 	r.Forward(false)
 	cut := time.Now()
 	o.gone(soon)
-	if took := time.Since(cut); took > timeout+tick+time.Second {
-		t.Errorf("gone %v after the cut, want the session timeout, a tick and a second at most", took)
+	if took := time.Since(cut); took > timeout+tick+time.Second+busy {
+		t.Errorf("gone %v after the cut, want the session timeout, a tick and a second", took)
 	}
 	<-time.After(time.Until(cut.Add(2 * timeout)))
 	r.Forward(true)
 	healed := time.Now()
 	o.until("is back", func(directory.Record, *zk.Stat) bool { return true })
-	if took := time.Since(healed); took > 3*time.Second {
-		t.Errorf("back %v after the network, want 3 s at most", took)
+	if took := time.Since(healed); took > 3*time.Second+busy {
+		t.Errorf("back %v after the network, want 3 s", took)
 	} else {
 		t.Logf("back %v after the network", took)
 	}

@@ -120,7 +120,7 @@ func testRestartWithoutState(t *testing.T, z *realtest.ZooKeeper) {
 }
 
 func testForeignOwner(t *testing.T, z *realtest.ZooKeeper) {
-	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: timeout}
+	c := hostConfig{Server: z.Addr(), Path: ownPath(t), RESTAddr: "10.0.0.1:1", Timeout: patient}
 	kill := startProcess(t, z, c)
 	o := look(t, z, c.Path+"/turn-1")
 	end := o.follow()
@@ -165,7 +165,7 @@ func testTwin(t *testing.T, z *realtest.ZooKeeper) {
 	end := o.follow()
 	startHost(t, newConfig(t, z, path), "10.0.0.1:1")
 	eventuallyConflict(t, older, "10.0.0.1:1")
-	<-time.After(3 * timeout)
+	<-time.After(patient)
 	if s := end(); len(s.owners) != 2 || s.absent > 0 {
 		t.Errorf("owners %x, absent %d times, want exactly one theft", s.owners, s.absent)
 	}
@@ -202,15 +202,12 @@ func testEqualVersion(t *testing.T, z *realtest.ZooKeeper) {
 
 func testOrderlyStop(t *testing.T, z *realtest.ZooKeeper) {
 	cfg := newConfig(t, z, ownPath(t))
+	cfg.Directory.SessionTimeout = 2 * soon // so that nothing but the stop removes the node
 	h := startHost(t, cfg, "10.0.0.1:1")
 	o := look(t, z, cfg.Path+"/turn-1")
 	o.eventually("10.0.0.1:1")
-	began := time.Now()
 	h.stop()
-	o.gone(0)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the node was gone after %v, want less than 1 s", took)
-	}
+	o.gone(soon)
 	if h.Status().Registered {
 		t.Error("registered after the stop")
 	}
@@ -468,8 +465,8 @@ func TestFlushWhileAway(t *testing.T) {
 	if err := <-written; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("registered %v after ZooKeeper was there, want 3 s at most", took)
+	if took := time.Since(began); took > 3*time.Second+busy {
+		t.Errorf("registered %v after ZooKeeper was there, want 3 s", took)
 	}
 	look(t, z, "/servers/turn-1").eventually("10.0.0.1:1")
 	h.stop() // Before its server.

@@ -14,11 +14,10 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// freeAddr is an address of the test's own with a port free for UDP and TCP.
+// freeAddr is an address of the test's own with a port that nobody has on any address.
 func freeAddr(t *testing.T) netip.AddrPort {
 	t.Helper()
-	ip := realtest.Loopback(t)
-	return netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(realtest.FreePort(t, ip)))
+	return netip.AddrPortFrom(netip.MustParseAddr(realtest.Loopback(t)), uint16(realtest.FreePort(t, "0.0.0.0")))
 }
 
 // listen holds addr in this process until the test ends.
