@@ -26,25 +26,17 @@ func BenchmarkScrape(b *testing.B) {
 	registry, series := still(b, m.Gatherer())
 	bare := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	scrape(bare)
-	var owns, bares, ratios []float64
-	var allocations, bareAllocations uint64
-	for b.Loop() {
-		var o, n cost
-		if len(ratios)%2 == 0 {
-			o, n = scrape(own), scrape(bare)
-		} else {
-			n, o = scrape(bare), scrape(own)
+	timed := func(h http.Handler, unit string) func() float64 {
+		var scrapes, mallocs uint64
+		return func() float64 {
+			c := scrape(h)
+			scrapes, mallocs = scrapes+1, mallocs+c.mallocs
+			b.ReportMetric(float64(mallocs)/float64(scrapes), unit)
+			return c.ns
 		}
-		owns, bares, ratios = append(owns, o.ns), append(bares, n.ns), append(ratios, o.ns/n.ns)
-		allocations, bareAllocations = allocations+o.mallocs, bareAllocations+n.mallocs
 	}
-	b.ReportMetric(realtest.Median(ratios), "x-bare")
-	b.ReportMetric(realtest.Median(owns), "ns/scrape")
-	b.ReportMetric(realtest.Median(bares), "ns/bare-scrape")
-	b.ReportMetric(float64(allocations)/float64(len(ratios)), "allocs/scrape")
-	b.ReportMetric(float64(bareAllocations)/float64(len(ratios)), "allocs/bare-scrape")
+	realtest.Pairs(b, "x-bare", "ns/scrape", "ns/bare-scrape", timed(own, "allocs/scrape"), timed(bare, "allocs/bare-scrape"))
 	b.ReportMetric(float64(series), "series")
-	b.ReportMetric(0, "ns/op") // a pair with its bookkeeping; nobody wants to know
 }
 
 type cost struct {

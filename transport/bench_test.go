@@ -43,8 +43,7 @@ func BenchmarkMetrics(b *testing.B) {
 }
 
 // benchmarkAgainstBare asks both handlers in turn, each over a TCP connection
-// that is kept. What disturbs a machine disturbs both halves of a pair, so the
-// median of the pairs' ratios stands still where either time does not.
+// that is kept.
 func benchmarkAgainstBare(b *testing.B, h http.Handler, path string) {
 	b.Helper()
 	// Without gzip, which promhttp offers and a bare handler does not.
@@ -53,29 +52,15 @@ func benchmarkAgainstBare(b *testing.B, h http.Handler, path string) {
 	own := serve(b, h)
 	body := fetch(b, client, own.URL+path)
 	bare := serve(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
-	timed := func(s *httptest.Server) float64 {
-		begin := time.Now()
-		fetch(b, client, s.URL+path)
-		return float64(time.Since(begin).Nanoseconds())
-	}
-	timed(bare) // its connection is made, as the other's is
-	var owns, bares, ratios []float64
-	for b.Loop() {
-		var o, n float64
-		if len(ratios)%2 == 0 {
-			o, n = timed(own), timed(bare)
-		} else {
-			n, o = timed(bare), timed(own)
+	timed := func(s *httptest.Server) func() float64 {
+		return func() float64 {
+			begin := time.Now()
+			fetch(b, client, s.URL+path)
+			return float64(time.Since(begin).Nanoseconds())
 		}
-		owns, bares, ratios = append(owns, o), append(bares, n), append(ratios, o/n)
 	}
-	if len(ratios) < 10 {
-		b.Logf("%d pairs are too few: use a longer -benchtime", len(ratios))
-	}
-	b.ReportMetric(realtest.Median(ratios), "x-bare")
-	b.ReportMetric(realtest.Median(owns), "ns/request")
-	b.ReportMetric(realtest.Median(bares), "ns/bare-request")
-	b.ReportMetric(0, "ns/op") // a pair with its bookkeeping; nobody wants to know
+	timed(bare)() // its connection is made, as the other's is
+	realtest.Pairs(b, "x-bare", "ns/request", "ns/bare-request", timed(own), timed(bare))
 }
 
 func fetch(b *testing.B, client *http.Client, url string) []byte {

@@ -57,9 +57,17 @@ func HTTPClient(of string) (ask func() error, hangUp func(), err error) {
 	}, own.CloseIdleConnections, nil
 }
 
-// Paired reports what share of the throughput of another URL one has: the median of pairs
-// in alternating order, for what disturbs a machine disturbs both halves of a pair.
+// Paired reports what share of the throughput of another URL one has.
 func Paired(b *testing.B, as Asker, own, other string) {
+	b.Helper()
+	Pairs(b, "x-constant", "requests/s", "constant-requests/s",
+		func() float64 { return throughput(b, as, own) }, func() float64 { return throughput(b, as, other) })
+}
+
+// Pairs measures own and other in turn and reports the medians of their ratios and of
+// each, under these names. The order alternates, for what disturbs a machine disturbs both
+// halves of a pair.
+func Pairs(b *testing.B, ratio, ownUnit, otherUnit string, own, other func() float64) {
 	b.Helper()
 	const pairs = 20 // of each iteration
 	var owns, others, ratios []float64
@@ -67,17 +75,17 @@ func Paired(b *testing.B, as Asker, own, other string) {
 		for i := range pairs {
 			var o, n float64
 			if i%2 == 0 {
-				o, n = throughput(b, as, own), throughput(b, as, other)
+				o, n = own(), other()
 			} else {
-				n, o = throughput(b, as, other), throughput(b, as, own)
+				n, o = other(), own()
 			}
 			owns, others, ratios = append(owns, o), append(others, n), append(ratios, o/n)
 		}
 	}
-	b.ReportMetric(Median(ratios), "x-constant")
-	b.ReportMetric(Median(owns), "requests/s")
-	b.ReportMetric(Median(others), "constant-requests/s")
-	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(Median(ratios), ratio)
+	b.ReportMetric(Median(owns), ownUnit)
+	b.ReportMetric(Median(others), otherUnit)
+	b.ReportMetric(0, "ns/op") // twenty pairs with their bookkeeping; nobody wants to know
 }
 
 // throughput asks on four connections at once and returns requests/s.
