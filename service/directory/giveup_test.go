@@ -13,6 +13,23 @@ import (
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
+// TestCloseIsBounded: the next session does not wait for a library that never ends.
+func TestCloseIsBounded(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	s := New(Config{Servers: []string{z.Addr()}, SessionTimeout: 6 * time.Second, ACL: ACLOpen}, slog.New(slog.DiscardHandler), Metrics{})
+	l := openLink(s.cfg, nil, s.known, s.fired, s.logger, &s.complain)
+	ended := l.closed
+	l.closed = make(chan zk.Event)
+	began := time.Now()
+	l.close()
+	if took := time.Since(began); took < parting {
+		t.Errorf("closed after %v, though the library goes on", took)
+	}
+	for range ended { //nolint:revive // until it has
+	}
+}
+
 // TestGiveUp has an operation that is never answered on a connection that is alive:
 // it ends with the session, and a fresh session follows.
 func TestGiveUp(t *testing.T) {

@@ -161,9 +161,24 @@ func (l *link) close() {
 	}
 	l.conn.Close()
 	l.abort()
-	for range l.closed { //nolint:revive // The channel is closed last of all.
+	late := time.NewTimer(parting)
+	defer late.Stop()
+	for {
+		select {
+		case _, open := <-l.closed: // which is closed last of all
+			if !open {
+				return
+			}
+		case <-late.C:
+			l.logger.Warn("the ZooKeeper client has not ended; going on without it")
+			return
+		}
 	}
 }
+
+// parting is how long the library may take to end. It may never: a request that is made
+// just as the link is given up can get three answers, where it has room for two.
+const parting = 2 * time.Second
 
 // abort ends every wait for the network. Close alone leaves a goroutine behind for
 // as long as a hung handshake or read takes (39 s were seen).
