@@ -135,8 +135,12 @@ bench: deps ## run the benchmarks; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
 
+# The tests whose bounds have no slack then.
+BOUNDS = HungWrite|PacketLoss|LongPause|Expiry|Wipe|StopWhile|TestRegistrar|FlushWhileAway|ChildDies|TurnwardenKilled|HangIsUnlisted|ChildAsAnother|ParkedAttacker|GatewayRevocation|GatewayPartition|TestFleet$$
+
 faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LOADED=1h on a starved machine
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALONE=1 go test -count=1 -p 1 -parallel 1 -run '$(BOUNDS)' ./service/directory ./service/registry ./service/supervisor ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden
 
 simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart

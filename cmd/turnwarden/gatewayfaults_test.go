@@ -53,7 +53,7 @@ func asking(t *testing.T, g *gatewayProcess, query string, see func(asked, answe
 	return stop
 }
 
-// TestGatewayRevocation: two seconds after revoke has returned no answer of a gateway holds what
+// TestGatewayRevocation: two seconds after a revocation no answer of a gateway holds what
 // was revoked, and there is an answer at any time.
 func TestGatewayRevocation(t *testing.T) {
 	t.Parallel()
@@ -90,11 +90,10 @@ func TestGatewayRevocation(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				asked := time.Now()
+				revoked := time.Now()
 				if out, code := h.ask(t, "revoke", "--all"); code != exitOK {
 					t.Fatalf("%d %s", code, out)
 				}
-				revoked := time.Now()
 				<-time.After(time.Until(revoked.Add(3 * time.Second)))
 				s := g.answers(t)
 				if err := probe.Relay(t.Context(), server, s.UserID, s.Password, 400); err != nil {
@@ -102,10 +101,10 @@ func TestGatewayRevocation(t *testing.T) {
 				}
 				mu.Lock()
 				for password, times := range answers {
-					if password == last || mode == "secret" && times[0].After(asked) {
+					if password == last || mode == "secret" && times[0].After(revoked) {
 						continue
 					}
-					if late := times[len(times)-1].Sub(revoked); times[0].Before(asked) && late > 0 {
+					if late := times[len(times)-1].Sub(revoked); times[0].Before(revoked) && late > 0 {
 						worst = max(worst, late)
 					}
 				}
@@ -113,10 +112,10 @@ func TestGatewayRevocation(t *testing.T) {
 				mu.Unlock()
 			}
 			stop()
-			if worst > 2*time.Second {
+			if worst > 2*time.Second+realtest.Slack(2*time.Second) {
 				t.Errorf("a revoked credential was handed out %v after", worst)
 			}
-			t.Logf("the last answer with a revoked credential came %v after the command", worst)
+			t.Logf("the last answer with a revoked credential came %v after the command was begun", worst)
 		})
 	}
 }
@@ -290,7 +289,7 @@ func TestGatewayPartition(t *testing.T) {
 	g.sees(t, 20*time.Second, both)
 	back := time.Since(healed)
 	stop()
-	if busy := 5 * time.Second; gone > bound+busy || back > 3*time.Second+busy { // for a machine that others use
+	if busy := time.Second + realtest.Slack(4*time.Second); gone > bound+busy || back > 3*time.Second+busy { // for a machine that others use
 		t.Errorf("gone after %v (want %v), back after %v (want 3s)", gone, bound, back)
 	}
 	t.Logf("gone %v after the cut, back %v after the healing", gone, back)

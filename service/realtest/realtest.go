@@ -45,6 +45,15 @@ func Missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
+// Slack is what a machine that others use may add to a bound: so much, and nothing with
+// TURNWARDEN_ALONE=1, as `make faults` has it.
+func Slack(d time.Duration) time.Duration {
+	if os.Getenv("TURNWARDEN_ALONE") == "1" {
+		return 0
+	}
+	return d
+}
+
 var loopbacks atomic.Uint32
 
 // Loopback returns an address of 127.0.0.0/8 that no other test uses, so that

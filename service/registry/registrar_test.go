@@ -206,8 +206,12 @@ func testOrderlyStop(t *testing.T, z *realtest.ZooKeeper) {
 	h := startHost(t, cfg, "10.0.0.1:1")
 	o := look(t, z, cfg.Path+"/turn-1")
 	o.eventually("10.0.0.1:1")
+	began := time.Now()
 	h.stop()
 	o.gone(soon)
+	if took := time.Since(began); took > time.Second+busy {
+		t.Errorf("the node was gone after %v, want less than 1 s", took)
+	}
 	if h.Status().Registered {
 		t.Error("registered after the stop")
 	}
