@@ -31,12 +31,17 @@ const (
 func ProbeHandler(allowed func() []probe.Allow) http.Handler {
 	slots := make(chan struct{}, maxProbes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts := allowed()
+		if len(hosts) == 0 { // by default, and then nothing that strangers send is read
+			http.Error(w, "target: probe.allow_targets of this node's configuration names none", http.StatusForbidden)
+			return
+		}
 		uri, err := probe.ParseURI(r.URL.Query().Get("target"))
 		if err != nil {
 			http.Error(w, "target: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		if !slices.ContainsFunc(allowed(), func(a probe.Allow) bool { return a.Covers(uri) }) {
+		if !slices.ContainsFunc(hosts, func(a probe.Allow) bool { return a.Covers(uri) }) {
 			http.Error(w, fmt.Sprintf("target: %s is not in probe.allow_targets of this node's configuration", uri.Host), http.StatusForbidden)
 			return
 		}

@@ -61,10 +61,12 @@ func TestProbeHandler(t *testing.T) {
 		"STUN alone":      {[]string{addr}, "stun:" + addr, 200, []string{"probe_success 1"}, []string{"unauthorized"}},
 		"nobody there":    {[]string{host}, "turn:" + host + ":9", 200, []string{"probe_success 0", `probe_turn_stage_success{stage="bind"} 0`}, []string{"unauthorized"}},
 		"no address":      {[]string{"no-such-host.invalid"}, "turn:no-such-host.invalid", 200, []string{"probe_success 0", `probe_turn_stage_success{stage="resolve"} 0`}, nil},
-		"nobody allowed":  {nil, "turn:" + addr, 403, []string{"is not in probe.allow_targets"}, []string{"probe_success"}},
-		"another host":    {[]string{"192.0.2.1", "turn.example.org"}, "turn:" + addr, 403, nil, []string{"probe_success"}},
+		"nobody allowed":  {nil, "turn:" + addr, 403, []string{"probe.allow_targets of this node's configuration names none"}, []string{"probe_success"}},
+		"nothing to read": {nil, "turns:[::]Q1:5349", 403, nil, []string{"accepted"}},
+		"another host":    {[]string{"192.0.2.1", "turn.example.org"}, "turn:" + addr, 403, []string{"is not in probe.allow_targets"}, []string{"probe_success"}},
 		"another port":    {[]string{host + ":9"}, "turn:" + addr, 403, nil, []string{"probe_success"}},
 		"no target":       {[]string{host}, "", 400, []string{"accepted: turn:HOST"}, nil},
+		"no end":          {[]string{host}, "turns:[::]Q1:5349", 400, []string{"accepted: turn:HOST"}, nil},
 		"no TURN address": {[]string{host}, "http://" + addr, 400, []string{"accepted: turn:HOST"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,13 +145,14 @@ func TestScrapeTimeout(t *testing.T) {
 	}
 }
 
-// FuzzProbe: no target leads anywhere that is not named beforehand, here nowhere, and no
+// FuzzProbe: no target leads anywhere that is not named beforehand, and no
 // timeout is waited for.
 func FuzzProbe(f *testing.F) {
 	f.Add("turn:127.0.0.1:3478?transport=udp", "10")
 	f.Add("turns:[::1%eth0]:5349?transport=\x00", "NaN")
 	f.Add("localhost", "-1e400")
-	h := metrics.ProbeHandler(allow(f))
+	f.Add("turns:[::]Q1:5349", "")
+	h := metrics.ProbeHandler(allow(f, "nowhere.invalid:9"))
 	f.Fuzz(func(t *testing.T, target, timeout string) {
 		code, body := asked(t, h, target, timeout)
 		if code != http.StatusBadRequest && code != http.StatusForbidden || !strings.HasPrefix(body, "target: ") {

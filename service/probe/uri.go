@@ -8,9 +8,8 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/pion/stun/v4"
 )
 
 // URI names a server as clients are told of it: RFC 7064 and RFC 7065.
@@ -24,33 +23,76 @@ type URI struct {
 // hostname is what a resolver may be asked for.
 var hostname = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$`)
 
+// maxURI is the longest URI that names a server: the longest host with all that may
+// stand around it. Whatever is longer is refused unread.
+const maxURI = len("turns:") + 253 + len(":65535?transport=tcp")
+
+// schemes are those of RFC 7064 and RFC 7065, with what follows where no port and no
+// transport are named.
+var schemes = map[string]URI{
+	"stun":  {Port: 3478, Transport: UDP, STUN: true},
+	"stuns": {Port: 5349, Transport: TLS, STUN: true},
+	"turn":  {Port: 3478, Transport: UDP},
+	"turns": {Port: 5349, Transport: TLS},
+}
+
 // ParseURI reads turn:HOST, turns:HOST, stun:HOST or stuns:HOST, with a port and, for
-// TURN, a transport.
+// TURN, a transport. Strangers send it text: it goes through the text once. pion/stun's
+// parser calls itself for ever where anything but a colon follows a bracket (v4.0.1).
 func ParseURI(s string) (URI, error) {
 	wrong := func(why string) (URI, error) {
-		return URI{}, fmt.Errorf("found %q (%s); accepted: turn:HOST:PORT?transport=udp, transport=tcp, turns:HOST:PORT, stun:HOST:PORT, stuns:HOST:PORT, an IPv6 address in brackets", s, why)
+		return URI{}, fmt.Errorf("found %q (%s); accepted: turn:HOST:PORT?transport=udp, transport=tcp, turns:HOST:PORT, "+
+			"stun:HOST:PORT, stuns:HOST:PORT, an IPv6 address in brackets", s[:min(len(s), maxURI)], why)
 	}
-	u, err := stun.ParseURI(s)
-	if err != nil {
-		return wrong(err.Error())
+	if len(s) > maxURI {
+		return wrong(fmt.Sprintf("%d bytes, %d are accepted", len(s), maxURI))
 	}
-	_, notIP := netip.ParseAddr(u.Host)
-	switch {
-	case u.Port < 1 || u.Port > 65535:
-		return wrong("port " + strconv.Itoa(u.Port))
-	case notIP != nil && !hostname.MatchString(u.Host):
-		return wrong("host " + strconv.Quote(u.Host))
+	scheme, rest, _ := strings.Cut(s, ":")
+	uri, known := schemes[strings.ToLower(scheme)]
+	if !known {
+		return wrong("scheme " + strconv.Quote(scheme))
 	}
-	uri := URI{Host: u.Host, Port: uint16(u.Port), Transport: TCP, STUN: u.Scheme == stun.SchemeTypeSTUN || u.Scheme == stun.SchemeTypeSTUNS}
-	switch {
-	case u.Scheme == stun.SchemeTypeTURNS && u.Proto == stun.ProtoTypeUDP:
+	rest, query, asks := strings.Cut(rest, "?")
+	switch transport := strings.ToLower(query); {
+	case !asks:
+	case uri.STUN:
+		return wrong("STUN has no transport to choose")
+	case transport == "transport=udp" && uri.Transport == TLS:
 		return wrong("DTLS is not probed")
-	case u.IsSecure():
-		uri.Transport = TLS
-	case u.Proto == stun.ProtoTypeUDP:
-		uri.Transport = UDP
+	case transport == "transport=tcp" && uri.Transport == UDP:
+		uri.Transport = TCP
+	case transport != "transport=udp" && transport != "transport=tcp":
+		return wrong("transport " + strconv.Quote(query))
 	}
+	host, port, ok := cutHost(rest)
+	if !ok {
+		return wrong("host " + strconv.Quote(rest))
+	}
+	uri.Host = host
+	if port == "" {
+		return uri, nil
+	}
+	n, err := strconv.ParseUint(port[1:], 10, 16)
+	if err != nil || n == 0 || len(port) > len(":65535") {
+		return wrong("port " + strconv.Quote(port[1:]))
+	}
+	uri.Port = uint16(n)
 	return uri, nil
+}
+
+// cutHost takes the host off what follows a scheme: a name, an IPv4 address, or an IPv6
+// address in brackets, which it takes away. What is left is empty or begins with a colon.
+func cutHost(s string) (host, port string, ok bool) {
+	if strings.HasPrefix(s, "[") {
+		host, port, ok = strings.Cut(s[1:], "]")
+		ip, err := netip.ParseAddr(host)
+		return host, port, ok && err == nil && ip.Is6() && ip.Zone() == "" && (port == "" || port[0] == ':')
+	}
+	i := strings.IndexByte(s, ':')
+	if i < 0 {
+		i = len(s)
+	}
+	return s[:i], s[i:], hostname.MatchString(s[:i])
 }
 
 // Ask looks the host up, takes the address that its clients try first, and puts the
