@@ -15,7 +15,7 @@ var (
 	gatewayUsable   = desc("gateway_nodes_usable", "Nodes that may be picked, full ones as the last resort among them.")
 	gatewayHeld     = desc("gateway_nodes_held", "Nodes whose record vanished together with most of the fleet's, and that are served if they answer.")
 	gatewayAvoided  = desc("gateway_nodes_avoided", "Nodes that could not be asked for a credential a short while ago.")
-	gatewayRejected = desc("gateway_records_rejected", "Records that are there and cannot be understood.")
+	gatewayRejected = desc("gateway_records_rejected", "Children of registry.path that are there and cannot be understood, or are too many.")
 	gatewayCapacity = desc("gateway_capacity_bytes_per_second", "Capacity of the nodes that may be picked.")
 	gatewayHeadroom = desc("gateway_headroom_bytes_per_second", "Headroom that the nodes that may be picked advertise.")
 	gatewayLive     = desc("gateway_view_live", "Whether the fleet is seen as it is now, rather than as it was when ZooKeeper last answered.")

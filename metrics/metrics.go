@@ -62,7 +62,7 @@ func New() *Metrics {
 func NewGateway() *Metrics {
 	m := newMetrics()
 	m.Gateway.Fleet.Metrics = m.directory()
-	m.Gateway.Fleet.Rejected = m.counter("gateway_records_rejected_total", "Records read that could not be understood, by what is wrong with them.", "reason")
+	m.Gateway.Fleet.Rejected = m.counter("gateway_records_rejected_total", "Records that could not be understood, by what is wrong with them; name and number are never read.", "reason")
 	fetches := prometheus.NewHistogram(histogramOpts("gateway_fetch_duration_seconds", "Time that nodes took to answer a request for a credential, or not to.",
 		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5}))
 	m.registry.MustRegister(fetches)

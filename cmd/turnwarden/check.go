@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -13,13 +12,11 @@ import (
 	"github.com/turnwarden/turnwarden/service/registry"
 )
 
-var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-
 // check adds what a single value cannot show: forms that need more than a kind,
 // and keys that contradict one another.
 func (d *document) check(c *Config) {
 	bad := func(key, found, remedy string) { d.add(d.lines[key], key, found, remedy) }
-	if !nodeName.MatchString(c.Node) {
+	if !directory.NodeName(c.Node) {
 		bad("node", strconv.Quote(c.Node), "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit")
 	}
 	if c.Credentials.RotateEvery >= c.Credentials.Lifetime {

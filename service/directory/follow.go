@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,6 +41,7 @@ type Follower struct {
 	relist bool                // the list is to be read
 	known  map[string]struct{} // those that were last told to be there
 	unread map[string]struct{}
+	left   Left
 
 	mu    sync.Mutex
 	fired map[string]struct{} // paths
@@ -53,6 +55,15 @@ func (s *Session) Follow(path string) *Follower {
 	}
 	return s.follower
 }
+
+// Left are the children of the last list that are not read.
+type Left struct {
+	Invalid int // no node bears such a name
+	TooMany int
+}
+
+// Left returns how many children are not read.
+func (f *Follower) Left() Left { return f.left }
 
 // stir notes that a watch has fired.
 func (f *Follower) stir(path string) bool {
@@ -100,7 +111,7 @@ func (f *Follower) Read() ([]Change, error) {
 			return nil, fmt.Errorf("list %s: %w", f.path, err)
 		}
 		f.relist = false
-		changes = f.compare(names)
+		changes = f.compare(f.choose(names))
 	}
 	read, err := f.read()
 	if err != nil {
@@ -137,12 +148,27 @@ func (f *Follower) list() (names []string, err error) {
 	return nil, errors.New("it comes and goes")
 }
 
-// compare finds who is new and who is gone.
-func (f *Follower) compare(names []string) (gone []Change) {
-	if len(names) > maxChildren {
-		slices.Sort(names)
+// choose leaves out what is no name of a node, and then what is too many: those that
+// are known stay, so that whoever can write to the path pushes nobody out.
+func (f *Follower) choose(names []string) []string {
+	all := len(names)
+	names = slices.DeleteFunc(names, func(name string) bool { return !NodeName(name) })
+	f.left = Left{Invalid: all - len(names), TooMany: max(0, len(names)-maxChildren)}
+	if f.left.TooMany > 0 {
+		rank := func(name string) int {
+			if _, known := f.known[name]; known {
+				return 0
+			}
+			return 1
+		}
+		slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
 		names = names[:maxChildren]
 	}
+	return names
+}
+
+// compare finds who is new and who is gone.
+func (f *Follower) compare(names []string) (gone []Change) {
 	present := make(map[string]struct{}, len(names))
 	for _, name := range names {
 		present[name] = struct{}{}

@@ -90,7 +90,7 @@ func parsePlace(name string) (place, bool) {
 		return place{}, false
 	}
 	n, err := strconv.Atoi(name[i:])
-	return place{name: name, node: name[:i-1], number: n}, err == nil
+	return place{name: name, node: name[:i-1], number: n}, err == nil && NodeName(name[:i-1])
 }
 
 // look returns the queue in its order, and which places this very session has. An

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 )
 
 // RecordVersion is the version of the record that this package writes.
 const RecordVersion = 1
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// NodeName says whether a node may be called so. Its record is the child of that name.
+func NodeName(name string) bool { return nodeName.MatchString(name) }
 
 // Record is what a node says about itself to those who choose a server. It never
 // holds a secret: everybody who reaches ZooKeeper can read it.

@@ -57,9 +57,10 @@ const (
 	badSize   = "size"
 	badSyntax = "syntax"
 	badValue  = "value"
+	tooMany   = "number"
 )
 
-func reasons() []string { return []string{badName, badSize, badSyntax, badValue} }
+func reasons() []string { return []string{badName, badSize, badSyntax, badValue, tooMany} }
 
 type rejection struct {
 	reason string
@@ -76,15 +77,12 @@ const (
 	maxAllocations = 1 << 20 // the ports of 16 addresses
 )
 
-var (
-	nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	hostName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,253}$`) // or an address
-)
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,253}$`) // or an address
 
 // accept reads a record that anybody may have written. What passes can be shown, given
 // to browsers and calculated with; whether the address may be asked is up to the asker.
 func accept(c directory.Change, at time.Time) (*Node, *rejection) {
-	if !nodeName.MatchString(c.Name) {
+	if !directory.NodeName(c.Name) {
 		return nil, &rejection{badName, errors.New("no name of a node")}
 	}
 	if len(c.Data) > maxRecord {

@@ -16,7 +16,7 @@ type Snapshot struct {
 	Nodes     []*Node   // by name
 	Complete  bool      // all records have been read at least once
 	Confirmed time.Time // ZooKeeper's last answer; zero before the first
-	Rejected  int       // records that are there and make no sense
+	Rejected  int       // children that are there and make no sense, or are too many
 	Held      int       // nodes that are shown although their record vanished
 }
 

@@ -51,6 +51,7 @@ type Watcher struct {
 	// The rest belongs to Run.
 	members  map[string]*member
 	rejected map[string]*rejection
+	left     directory.Left
 	guard    *guard
 	answered time.Time // the last answer that the ages of the members were brought up to
 	listed   time.Time
@@ -126,6 +127,7 @@ func (w *Watcher) read() {
 	w.again = err != nil
 	now := time.Now()
 	changed := w.apply(changes, now)
+	changed = w.count(w.follower.Left()) || changed
 	if err == nil {
 		changed = changed || !w.Snapshot().Complete
 	}
@@ -237,6 +239,21 @@ func (w *Watcher) apply(changes []directory.Change, now time.Time) (changed bool
 	return changed
 }
 
+// count takes over how many children are not read, and says so when there are more.
+func (w *Watcher) count(left directory.Left) (changed bool) {
+	was := w.left
+	w.left = left
+	w.metrics.Rejected.With("reason", badName).Add(float64(max(0, left.Invalid-was.Invalid)))
+	w.metrics.Rejected.With("reason", tooMany).Add(float64(max(0, left.TooMany-was.TooMany)))
+	if left.Invalid > was.Invalid || left.TooMany > was.TooMany {
+		w.complain.Do(func() {
+			w.logger.Warn("children that no node can have made, or that are too many, are passed over",
+				"path", w.cfg.Path, "before", was.Invalid+was.TooMany, "now", left.Invalid+left.TooMany)
+		})
+	}
+	return left != was
+}
+
 // publish makes what is known the snapshot.
 func (w *Watcher) publish(changed, confirmed bool, now time.Time) {
 	before := w.Snapshot()
@@ -247,7 +264,7 @@ func (w *Watcher) publish(changed, confirmed bool, now time.Time) {
 		next.Confirmed, next.Complete = now, next.Complete || !w.again
 	}
 	if changed {
-		next.Nodes, next.Rejected = w.nodes(), len(w.rejected)
+		next.Nodes, next.Rejected = w.nodes(), len(w.rejected)+w.left.Invalid+w.left.TooMany
 		next.Held = len(next.Nodes) - len(w.members)
 	}
 	w.snapshot.Store(&next)

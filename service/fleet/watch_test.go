@@ -309,6 +309,36 @@ func TestWatchOversized(t *testing.T) {
 	})
 }
 
+// TestWatchCrowded: names that no node bears come before all others, and so many of them as
+// are read at most. The fleet is seen all the same, also by a gateway that starts then.
+func TestWatchCrowded(t *testing.T) {
+	t.Parallel()
+	z := realtest.StartZooKeeper(t)
+	c := z.Client(t)
+	write(t, z, 4*time.Second, "a")
+	before := watch(t, z, 4*time.Second)
+	before.sees(20*time.Second, "a up")
+	const crowd = 20_000
+	for n := 0; n < crowd; n += 500 {
+		var ops []any
+		for i := range 500 {
+			ops = append(ops, &zk.CreateRequest{Path: fmt.Sprintf("%s/!%d", path, n+i), Acl: zk.WorldACL(zk.PermAll)})
+		}
+		if _, err := c.Multi(ops...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := watch(t, z, 4*time.Second)
+	for name, w := range map[string]*watched{"before": before, "after": after} {
+		realtest.Eventually(t, 60*time.Second, func() error {
+			if s := w.Snapshot(); s.Rejected != crowd || describe(s) != "a up" {
+				return fmt.Errorf("%s: rejected %d, %q", name, s.Rejected, describe(s))
+			}
+			return nil
+		})
+	}
+}
+
 // TestWatchMassLoss pauses ZooKeeper for longer than all sessions live: every record
 // vanishes, and whoever reads the fleet can always pick among most of it: ZooKeeper
 // deletes one after the other, and the first may be missed before most are seen to be gone.
