@@ -132,7 +132,7 @@ $(CYCLONEDX):
 	GOFLAGS=-mod=mod go build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 bench: deps ## run the benchmarks; BENCH=regexp chooses
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport ./metrics
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport/... ./metrics
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
 
 # The tests whose bounds have no slack then.
@@ -176,7 +176,7 @@ generate: ## rewrite the generated files (docs, dashboards)
 	go generate ./...
 
 screenshots: deps ## take the pictures of docs/ again
-	go test -count=1 -run 'PageInChromium$$' ./transport -screenshots=$(CURDIR)/docs
+	go test -count=1 -run 'PageInChromium$$' ./transport/web -screenshots=$(CURDIR)/docs
 
 .PHONY: test-readme
 test-readme: ## run the commands of README.md in a Debian with nothing but Go and git (root, debootstrap, a network); FULL=1 runs make test there, too

@@ -13,6 +13,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 const gatewayGolden = "testdata/gateway.prom"
@@ -25,7 +26,7 @@ func gateway(status service.GatewayStatus) *metrics.Metrics {
 	})
 	observed := func() service.GatewayStatus { return status }
 	transport.NewAPIHandler(transport.NewEndpoints(f), m.Instrument, transport.APIOptions{Fleet: observed})
-	if _, err := transport.NewGatewayWebHandler("/metrics", http.NotFoundHandler(), observed, m.Instrument); err != nil {
+	if _, err := web.NewGatewayHandler("/metrics", http.NotFoundHandler(), observed, m.Instrument); err != nil {
 		panic(err)
 	}
 	m.FileUsable.With("key", "gateway.node.token_file").Set(1)

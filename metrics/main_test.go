@@ -19,6 +19,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,7 +32,7 @@ func node(status service.Status) *metrics.Metrics {
 	credential.New(credential.Config{}, nil, nil, credential.NewFile("/nowhere/credentials.json"), nil, logger, m.Credential)
 	registry.New(registry.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:2181"}}}, nil, logger, m.Registry)
 	transport.NewAPIHandler(transport.Endpoints{}, m.Instrument, transport.APIOptions{})
-	if _, err := transport.NewWebHandler("/metrics", http.NotFoundHandler(), nil, m.Instrument); err != nil {
+	if _, err := web.NewHandler("/metrics", http.NotFoundHandler(), nil, m.Instrument); err != nil {
 		panic(err)
 	}
 	m.FileUsable.With("key", "api.tokens_file").Set(1)

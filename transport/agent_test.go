@@ -16,27 +16,11 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
-
-// aNode is a node in a made-up fleet.
-func aNode(name, state string, free float64) *fleet.Node {
-	return &fleet.Node{Name: name, Registration: 1, Written: time.Now(), Record: directory.Record{
-		Node: name, State: state, FreeTraffic: free, CapacityMbps: 1000, RESTAddr: "10.0.0.1:13478", Generation: 7, Region: "eu", Zone: "eu-a",
-		URIs: []string{"turn:10.0.0.1:3478?transport=udp"}, Version: "1.2.3", Allocations: 42,
-	}}
-}
-
-// aFleet is what a gateway says of these nodes, which are in the order of their names.
-func aFleet(nodes ...*fleet.Node) service.GatewayStatus {
-	now := time.Now()
-	return service.GatewayStatus{
-		At: now, Fleet: &fleet.Snapshot{Nodes: nodes, Complete: true, Confirmed: now}, Session: directory.Status{State: directory.Connected},
-	}
-}
 
 // startAgent serves the status that is stored until the test ends.
 func startAgent(t *testing.T, status *atomic.Pointer[service.GatewayStatus]) string {
@@ -59,7 +43,7 @@ func startAgent(t *testing.T, status *atomic.Pointer[service.GatewayStatus]) str
 }
 
 func TestAgent(t *testing.T) {
-	stale := aNode("stale", "up", 900)
+	stale := transporttest.Node("stale", "up", 900)
 	stale.Doubt = fleet.Stale
 	var status atomic.Pointer[service.GatewayStatus]
 	addr := startAgent(t, &status)
@@ -78,7 +62,7 @@ func TestAgent(t *testing.T) {
 		}
 		return string(answer)
 	}
-	all := aFleet(aNode("down", "down", 0), aNode("drain", "draining", 0), aNode("full", "full", 0), aNode("half", "up", 500.4), aNode("little", "up", .1), stale)
+	all := transporttest.Fleet(transporttest.Node("down", "down", 0), transporttest.Node("drain", "draining", 0), transporttest.Node("full", "full", 0), transporttest.Node("half", "up", 500.4), transporttest.Node("little", "up", .1), stale)
 	status.Store(&all)
 	for send, want := range map[string]string{
 		"half\n": "up 51%", "little\r\n": "up 1%", "drain\n": "up 0%", "full\n": "up 0%", "down\n": "down", "stale\n": "down", "nobody\n": "down",
@@ -90,7 +74,7 @@ func TestAgent(t *testing.T) {
 		}
 	}
 	for want, s := range map[string]service.GatewayStatus{
-		"down": aFleet(), "up 0%": aFleet(aNode("full", "full", 0)), "up 100%": aFleet(aNode("a", "up", 1000)),
+		"down": transporttest.Fleet(), "up 0%": transporttest.Fleet(transporttest.Node("full", "full", 0)), "up 100%": transporttest.Fleet(transporttest.Node("a", "up", 1000)),
 	} {
 		status.Store(&s)
 		if got := ask(""); got != want+"\n" {
@@ -102,7 +86,7 @@ func TestAgent(t *testing.T) {
 // TestAgentFlood: who connects and says nothing does not keep HAProxy out for long.
 func TestAgentFlood(t *testing.T) {
 	var status atomic.Pointer[service.GatewayStatus]
-	s := aFleet(aNode("a", "up", 1000))
+	s := transporttest.Fleet(transporttest.Node("a", "up", 1000))
 	status.Store(&s)
 	addr := startAgent(t, &status)
 	for range 300 {
@@ -131,7 +115,7 @@ func TestAgentFlood(t *testing.T) {
 func TestHAProxy(t *testing.T) {
 	realtest.Require(t, "haproxy")
 	var status atomic.Pointer[service.GatewayStatus]
-	s := aFleet(aNode("turn-1", "up", 730), aNode("turn-2", "draining", 0))
+	s := transporttest.Fleet(transporttest.Node("turn-1", "up", 730), transporttest.Node("turn-2", "draining", 0))
 	status.Store(&s)
 	agent, _, _ := strings.Cut(startAgent(t, &status), ":")
 	_, port, _ := net.SplitHostPort(startAgent(t, &status))
@@ -182,7 +166,7 @@ listen turn
 		})
 	}
 	sees(map[string]string{"turn-1": "UP 73", "turn-2": "UP 0", "turn-3": "DOWN", "fleet": "UP 73"})
-	s2 := aFleet(aNode("turn-1", "down", 0), aNode("turn-2", "up", 300), aNode("turn-3", "up", 1000))
+	s2 := transporttest.Fleet(transporttest.Node("turn-1", "down", 0), transporttest.Node("turn-2", "up", 300), transporttest.Node("turn-3", "up", 1000))
 	status.Store(&s2)
 	sees(map[string]string{"turn-1": "DOWN", "turn-2": "UP 30", "turn-3": "UP 100", "fleet": "UP 65"})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // tokens are those of the lines, with options behind the name.
@@ -36,7 +37,7 @@ func tokens(tb testing.TB, rate float64, lines ...string) (*transport.Tokens, []
 }
 
 func guarded(a transport.Access) http.Handler {
-	return transport.NewAPIHandler(transport.NewEndpoints(good), plain, transport.APIOptions{Access: a})
+	return transport.NewAPIHandler(transport.NewEndpoints(good), transporttest.Plain, transport.APIOptions{Access: a})
 }
 
 // call asks h without a network in between; headers are keys and values in turn.

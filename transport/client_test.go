@@ -18,12 +18,13 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // client is a client of the service, over HTTP.
 func client(t *testing.T, svc service.Service, o transport.APIOptions, token string) *transport.Client {
 	t.Helper()
-	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(svc), plain, o))
+	s := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(svc), transporttest.Plain, o))
 	c, err := transport.NewClient(transport.ClientConfig{URL: s.URL, Token: service.Secret(token), HTTP: s.Client()})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestServiceContract(t *testing.T) {
 			return client(t, svc, transport.APIOptions{Access: transport.Access{Tokens: all}}, secrets[0])
 		},
 		"over HTTP, with a path before": func(t *testing.T, svc service.Service) service.Service {
-			s := serve(t, http.StripPrefix("/turn/eu", transport.NewAPIHandler(transport.NewEndpoints(svc), plain, transport.APIOptions{URIs: true})))
+			s := transporttest.Serve(t, http.StripPrefix("/turn/eu", transport.NewAPIHandler(transport.NewEndpoints(svc), transporttest.Plain, transport.APIOptions{URIs: true})))
 			c, err := transport.NewClient(transport.ClientConfig{URL: s.URL + "/turn/eu/", HTTP: s.Client()})
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +58,7 @@ func TestServiceContract(t *testing.T) {
 
 // contract has what every service.Service promises; over wraps one that is known to.
 func contract(t *testing.T, over func(service.Service) service.Service) {
-	shared, own := mintingNode(t, coturn.ModeUser), mintingNode(t, coturn.ModeSecret)
+	shared, own := transporttest.MintingNode(t, coturn.ModeUser), transporttest.MintingNode(t, coturn.ModeSecret)
 	get := func(s service.Service, r service.CredentialRequest) service.Credential {
 		t.Helper()
 		c, err := s.Credential(t.Context(), r)
@@ -102,7 +103,7 @@ func contract(t *testing.T, over func(service.Service) service.Service) {
 		}
 	})
 	t.Run("nothing to give", func(t *testing.T) {
-		stopping := mintingNode(t, coturn.ModeUser)
+		stopping := transporttest.MintingNode(t, coturn.ModeUser)
 		stopping.Stop()
 		c, err := over(stopping).Credential(t.Context(), service.CredentialRequest{})
 		if !errors.Is(err, service.ErrNoCredential) || errors.Is(err, service.ErrBadRequest) || c.Username != "" || !strings.Contains(err.Error(), "stopping") {
@@ -189,7 +190,7 @@ func TestClientReadsNonsense(t *testing.T) {
 		"a proxy's error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, h)
+			s := transporttest.Serve(t, h)
 			c, err := transport.NewClient(transport.ClientConfig{URL: s.URL, HTTP: s.Client()})
 			if err != nil {
 				t.Fatal(err)

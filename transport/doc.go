@@ -1,5 +1,6 @@
 // Package transport puts the service on the wire: go-kit endpoints, the HTTP
-// routes of the credential API, and the operators' web listener.
+// routes of the credential API and its clients. The admin socket is in admin, the
+// operators' web listener in web.
 //
 // What is common to all methods of the domain is endpoint middleware; what
 // belongs to HTTP (methods, sizes, time limits) is http.Handler middleware. The

@@ -17,6 +17,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // changing is a node whose status a test sets.
@@ -43,7 +44,7 @@ func (c *changing) set(change func(*service.Status)) {
 // watched is a node that serves, and its events, which are followed until the test ends.
 func watched(t *testing.T, limit int) (*changing, *transport.Events) {
 	t.Helper()
-	node := &changing{s: up()}
+	node := &changing{s: transporttest.Up()}
 	node.s.Credential.Active, node.s.Credential.Expires = 7, time.UnixMilli(1790000000000)
 	events := transport.NewEvents(node.status, limit)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -255,7 +256,7 @@ func TestEventsEnd(t *testing.T) {
 // TestEventsOverHTTP: a stream outlives the limits of a request and of a reply.
 func TestEventsOverHTTP(t *testing.T) {
 	node, events := watched(t, 10)
-	s := httptest.NewUnstartedServer(transport.NewAPIHandler(transport.NewEndpoints(good), plain, transport.APIOptions{Events: events}))
+	s := httptest.NewUnstartedServer(transport.NewAPIHandler(transport.NewEndpoints(good), transporttest.Plain, transport.APIOptions{Events: events}))
 	s.Config.ReadTimeout, s.Config.WriteTimeout = time.Second, time.Second
 	s.Start()
 	t.Cleanup(s.Close)
@@ -285,7 +286,7 @@ func TestEventsOverHTTP(t *testing.T) {
 	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("three changes took %v", took)
 	}
-	if got, _ := ask(t, s, "POST", "/v1/events", nil); got.StatusCode != 405 || got.Header.Get("Allow") != "GET" {
+	if got, _ := transporttest.Ask(t, s, "POST", "/v1/events", nil); got.StatusCode != 405 || got.Header.Get("Allow") != "GET" {
 		t.Errorf("POST: %s, Allow %q", got.Status, got.Header.Get("Allow"))
 	}
 }
@@ -346,7 +347,7 @@ func (l *listening) Flush()                           {}
 func (l *listening) SetWriteDeadline(time.Time) error { return nil }
 
 func FuzzLastEventID(f *testing.F) {
-	node := &changing{s: up()}
+	node := &changing{s: transporttest.Up()}
 	events := transport.NewEvents(node.status, 1)
 	ctx, cancel := context.WithCancel(f.Context())
 	done := make(chan struct{})

@@ -20,6 +20,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // BenchmarkGateway says what share of the throughput of handlers that write a constant is
@@ -42,7 +43,7 @@ func BenchmarkGateway(b *testing.B) {
 		return nil
 	})
 	before := f.Status().Counts
-	own := serve(b, h)
+	own := transporttest.Serve(b, h)
 	recorded := httptest.NewRecorder()
 	h.ServeHTTP(recorded, httptest.NewRequest(http.MethodGet, path, nil))
 	header, body := recorded.Result().Header, recorded.Body.Bytes()
@@ -54,7 +55,7 @@ func BenchmarkGateway(b *testing.B) {
 		"body-alone": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) },
 	} {
 		b.Run(name, func(b *testing.B) {
-			realtest.Paired(b, realtest.LeastClient, own.URL+path, serve(b, constant).URL+path)
+			realtest.Paired(b, realtest.LeastClient, own.URL+path, transporttest.Serve(b, constant).URL+path)
 		})
 	}
 	after := f.Status().Counts
@@ -74,7 +75,7 @@ func registeredFleet(b *testing.B, nodes int) *transport.Fleet {
 	}
 	valid := good.credential
 	valid.Expires = time.Now().Add(time.Hour)
-	played := httptest.NewUnstartedServer(transport.NewAPIHandler(transport.NewEndpoints(fake{credential: valid}), plain, transport.APIOptions{}))
+	played := httptest.NewUnstartedServer(transport.NewAPIHandler(transport.NewEndpoints(fake{credential: valid}), transporttest.Plain, transport.APIOptions{}))
 	played.Listener = l
 	played.Start()
 	b.Cleanup(played.Close)

@@ -59,7 +59,7 @@ func NewAPIHandler(e Endpoints, instrument Instrument, o APIOptions) http.Handle
 		{"/v1/ice", credentials(e, decodeForm, encodeAs(rtcConfiguration), problem), get, ScopeCredential, problem},
 	}
 	if o.Status != nil {
-		routes = append(routes, route{"/v1/status", statusHandler(o.Status), get, ScopeStatus, problem})
+		routes = append(routes, route{"/v1/status", StatusHandler(o.Status), get, ScopeStatus, problem})
 	}
 	if e.Pick != nil {
 		routes = append(routes, route{"/v1/pick", picks(e), get, ScopePick, problem})

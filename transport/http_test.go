@@ -15,6 +15,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // fake is a service.Service that always says the same.
@@ -28,7 +29,7 @@ func (f fake) Credential(context.Context, service.CredentialRequest) (service.Cr
 }
 
 func api(f fake) http.Handler {
-	return transport.NewAPIHandler(transport.NewEndpoints(f), plain, transport.APIOptions{})
+	return transport.NewAPIHandler(transport.NewEndpoints(f), transporttest.Plain, transport.APIOptions{})
 }
 
 var (
@@ -83,8 +84,8 @@ func TestTurncredential(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, api(c.service))
-			response, body := ask(t, s, c.method, c.path, nil, c.accept)
+			s := transporttest.Serve(t, api(c.service))
+			response, body := transporttest.Ask(t, s, c.method, c.path, nil, c.accept)
 			if response.StatusCode != c.code || body != c.body {
 				t.Errorf("got %d %s\nwant %d %s", response.StatusCode, body, c.code, c.body)
 			}
@@ -104,9 +105,9 @@ func TestTurncredential(t *testing.T) {
 }
 
 func TestTurncredentialOtherMethods(t *testing.T) {
-	s := serve(t, api(good))
+	s := transporttest.Serve(t, api(good))
 	for _, method := range []string{"PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"} {
-		response, body := ask(t, s, method, "/turncredential", nil)
+		response, body := transporttest.Ask(t, s, method, "/turncredential", nil)
 		if response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != "GET, HEAD" || strings.Contains(body, "s3cret") {
 			t.Errorf("%s: got %s, Allow %q, %s", method, response.Status, response.Header.Get("Allow"), body)
 		}
@@ -116,9 +117,9 @@ func TestTurncredentialOtherMethods(t *testing.T) {
 func TestHeadIsGetWithoutBody(t *testing.T) {
 	for name, f := range map[string]fake{"credential": good, "no credential": none} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, api(f))
-			get, _ := ask(t, s, "GET", "/turncredential", nil)
-			head, body := ask(t, s, "HEAD", "/turncredential", nil)
+			s := transporttest.Serve(t, api(f))
+			get, _ := transporttest.Ask(t, s, "GET", "/turncredential", nil)
+			head, body := transporttest.Ask(t, s, "HEAD", "/turncredential", nil)
 			get.Header.Del("Date")
 			head.Header.Del("Date")
 			if diff := cmp.Diff(get.Header, head.Header); diff != "" || body != "" || head.StatusCode != get.StatusCode {
@@ -132,7 +133,7 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 }
 
 func TestContentType(t *testing.T) {
-	s := serve(t, api(good))
+	s := transporttest.Serve(t, api(good))
 	for name, c := range map[string]struct {
 		accept []string
 		want   string
@@ -166,7 +167,7 @@ func TestContentType(t *testing.T) {
 		"many separators":              {[]string{strings.Repeat(",;", 4000)}, text},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, body := ask(t, s, "GET", "/turncredential", nil, c.accept...)
+			response, body := transporttest.Ask(t, s, "GET", "/turncredential", nil, c.accept...)
 			if got := response.Header.Get("Content-Type"); got != c.want || response.StatusCode != http.StatusOK || body != goodBody {
 				t.Errorf("got %s, %q, %s; want 200, %q, %s", response.Status, got, body, c.want, goodBody)
 			}
@@ -189,7 +190,7 @@ func TestStrings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := fake{credential: good.credential}
 			f.credential.Username, f.credential.Password = odd, "p"
-			_, body := ask(t, serve(t, api(f)), "GET", "/turncredential", nil)
+			_, body := transporttest.Ask(t, transporttest.Serve(t, api(f)), "GET", "/turncredential", nil)
 			checkBody(t, body, odd, "p")
 		})
 	}
@@ -216,9 +217,9 @@ func checkBody(t *testing.T, body, username, password string) {
 }
 
 func TestBodyOfRequestIsIgnored(t *testing.T) {
-	s := serve(t, api(good))
+	s := transporttest.Serve(t, api(good))
 	for range 2 { // the connection is in order afterwards
-		response, body := ask(t, s, "GET", "/turncredential", strings.NewReader(strings.Repeat("x", 1<<20)))
+		response, body := transporttest.Ask(t, s, "GET", "/turncredential", strings.NewReader(strings.Repeat("x", 1<<20)))
 		if response.StatusCode != http.StatusOK || body != goodBody {
 			t.Errorf("got %s %s", response.Status, body)
 		}
@@ -226,9 +227,9 @@ func TestBodyOfRequestIsIgnored(t *testing.T) {
 }
 
 func TestNotFound(t *testing.T) {
-	s := serve(t, api(good))
+	s := transporttest.Serve(t, api(good))
 	for _, path := range []string{"/", "/turncredential/", "/TURNCREDENTIAL", "/turncredential.json", "/v1", "/v1/", "/v1/ice/", "/metrics", "/%00"} {
-		response, body := ask(t, s, "GET", path, nil)
+		response, body := transporttest.Ask(t, s, "GET", path, nil)
 		var got struct {
 			Title, Detail string
 			Status        int
@@ -245,16 +246,16 @@ func TestNotFound(t *testing.T) {
 // TestRoutesAreNames shows that what a client sends does not become a label.
 func TestRoutesAreNames(t *testing.T) {
 	seen := make(chan string, 5)
-	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), func(route string, next http.Handler, _ ...int) http.Handler {
+	s := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), func(route string, next http.Handler, _ ...int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			seen <- route
 			next.ServeHTTP(w, r)
 		})
 	}, transport.APIOptions{}))
 	for _, path := range []string{"/turncredential?a=b", "/%74urncredential", "/a", "/b"} {
-		ask(t, s, "GET", path, nil)
+		transporttest.Ask(t, s, "GET", path, nil)
 	}
-	ask(t, s, "POST", "/turncredential", nil)
+	transporttest.Ask(t, s, "POST", "/turncredential", nil)
 	for i, want := range []string{"/turncredential", "/turncredential", "other", "other", "/turncredential"} {
 		if got := <-seen; got != want {
 			t.Errorf("request %d: got route %q, want %q", i, got, want)

@@ -21,6 +21,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 const (
@@ -63,8 +64,8 @@ func TestNodeReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var elsewhere atomic.Bool
-			other := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Store(true) }))
-			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			other := transporttest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Store(true) }))
+			s := transporttest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", other.URL)
 				w.WriteHeader(test.code)
 				_, _ = io.WriteString(w, test.body)
@@ -91,7 +92,7 @@ func TestNodeReplies(t *testing.T) {
 // TestNodeIsAskedFor: whom a credential is for, and what else the node is told.
 func TestNodeIsAskedFor(t *testing.T) {
 	var asked atomic.Pointer[http.Request]
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := transporttest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r)
 		_, _ = io.WriteString(w, goodReply)
 	}))
@@ -121,7 +122,7 @@ func TestNodeToken(t *testing.T) {
 		got.Store(&token)
 		_, _ = io.WriteString(w, goodReply)
 	})
-	plain := serve(t, h)
+	plain := transporttest.Serve(t, h)
 	secure := httptest.NewTLSServer(h)
 	t.Cleanup(secure.Close)
 	trust := x509.NewCertPool()

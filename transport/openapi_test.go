@@ -24,6 +24,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 const openapi = "openapi.yaml"
@@ -111,7 +112,7 @@ type everything struct {
 }
 
 func (e everything) Pick(context.Context, service.PickRequest) ([]*fleet.Node, error) {
-	return []*fleet.Node{aNode("turn-1", "up", 812.4)}, e.err
+	return []*fleet.Node{transporttest.Node("turn-1", "up", 812.4)}, e.err
 }
 
 // apis are the servers that the exchanges are on, each with the headers that are sent.
@@ -121,9 +122,9 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 	all, s := tokens(t, 0, "ours", "picker scope=pick", "slow rate=0.001", "caller scope=credential")
 	open := func() transport.APIOptions {
 		_, events := watched(t, 100)
-		held := aNode("turn-2", "up", 300)
+		held := transporttest.Node("turn-2", "up", 300)
 		held.Held = true
-		fleet := aFleet(aNode("turn-1", "full", 0), held)
+		fleet := transporttest.Fleet(transporttest.Node("turn-1", "full", 0), held)
 		return transport.APIOptions{Status: func() service.Status { return busy(now) }, Fleet: func() service.GatewayStatus { return fleet }, Events: events}
 	}
 	with := func(svc service.Service, change func(*transport.APIOptions)) func() http.Handler {
@@ -134,7 +135,7 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 			if _, err := svc.Credential(t.Context(), service.CredentialRequest{}); err != nil {
 				e.err = service.ErrNoServer
 			}
-			return transport.NewAPIHandler(transport.NewEndpoints(e), plain, o)
+			return transport.NewAPIHandler(transport.NewEndpoints(e), transporttest.Plain, o)
 		}
 	}
 	access := func(a transport.Access) func(*transport.APIOptions) {
@@ -177,7 +178,7 @@ func TestOpenAPI(t *testing.T) {
 		return string(b), err
 	})
 	t.Cleanup(func() { openapi3filter.UnregisterBodyDecoder("text/event-stream") })
-	handlers, headers := apis(t, mintingNode(t, "secret"))
+	handlers, headers := apis(t, transporttest.MintingNode(t, "secret"))
 	seen := seen{}
 	for _, e := range exchanges() {
 		s := httptest.NewServer(handlers[e.on]())
@@ -216,7 +217,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Errorf("%s says of %s what no exchange has shown", openapi, id)
 		}
 	}
-	_, _, body := send(t, serve(t, handlers["open"]()), exchange{method: "GET", target: "/nowhere"}, nil)
+	_, _, body := send(t, transporttest.Serve(t, handlers["open"]()), exchange{method: "GET", target: "/nowhere"}, nil)
 	for path := range doc.Paths.Map() {
 		if !strings.Contains(string(body), path) {
 			t.Errorf("there is no route %s: %s", path, body)

@@ -2,7 +2,6 @@ package transport_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // everyRoute has a node's routes and a gateway's.
@@ -56,10 +56,10 @@ func FuzzRoutes(f *testing.F) {
 			f.Error(err)
 		}
 	})
-	p := &recording{Service: mintingNode(f, "secret")}
+	p := &recording{Service: transporttest.MintingNode(f, "secret")}
 	api := func(a transport.Access) http.Handler {
-		s, gateway := busy(time.Now().UTC()), aFleet(aNode("turn-1", "up", 812.4))
-		return transport.NewAPIHandler(transport.NewEndpoints(p), plain, transport.APIOptions{
+		s, gateway := busy(time.Now().UTC()), transporttest.Fleet(transporttest.Node("turn-1", "up", 812.4))
+		return transport.NewAPIHandler(transport.NewEndpoints(p), transporttest.Plain, transport.APIOptions{
 			URIs: true, Access: a, Status: func() service.Status { return s }, Fleet: func() service.GatewayStatus { return gateway }, Events: events,
 		})
 	}
@@ -136,7 +136,7 @@ type recording struct {
 
 func (p *recording) Pick(_ context.Context, r service.PickRequest) ([]*fleet.Node, error) {
 	p.asked = &r
-	return []*fleet.Node{aNode("turn-1", "up", 812.4)}, nil
+	return []*fleet.Node{transporttest.Node("turn-1", "up", 812.4)}, nil
 }
 
 // check holds an answer of /v1/pick against what was asked: it is passed on as it stands,
@@ -161,29 +161,3 @@ func (p *recording) check(t *testing.T, w *httptest.ResponseRecorder, n, region,
 type streaming struct{ *httptest.ResponseRecorder }
 
 func (streaming) SetWriteDeadline(time.Time) error { return nil }
-
-// FuzzWebRoutes: the web listener of either kind says the same to whoever asks, however.
-func FuzzWebRoutes(f *testing.F) {
-	telemetry := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
-	node, err := transport.NewWebHandler("/metrics", telemetry, up, plain)
-	if err != nil {
-		f.Fatal(err)
-	}
-	gateway, err := transport.NewGatewayWebHandler("/metrics", telemetry, func() service.GatewayStatus { return aFleet(aNode("turn-1", "up", 812.4)) }, plain)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(uint8(0), "a=%zz;&n=1", "text/html", "Bearer x", "127.0.0.1")
-	f.Add(uint8(7), "target=turn:127.0.0.1", "application/openmetrics-text;q=\"", "\x00", "\r\nSet-Cookie: a")
-	f.Fuzz(func(t *testing.T, which uint8, query, accept, authorization, forwarded string) {
-		path, h := []string{"/", "/metrics", "/-/healthy", "/-/ready"}[which%4], []http.Handler{node, gateway}[which/4%2]
-		bare, adorned := call(h, "GET", path, anywhere), httptest.NewRecorder()
-		r := httptest.NewRequest("GET", path, nil)
-		r.URL.RawQuery, r.RemoteAddr = query, anywhere
-		r.Header = http.Header{"Accept": {accept}, "Authorization": {authorization}, "X-Forwarded-For": {forwarded}}
-		h.ServeHTTP(adorned, r)
-		if bare.Code != adorned.Code || fmt.Sprint(bare.Header()) != fmt.Sprint(adorned.Header()) || adorned.Code != http.StatusOK {
-			t.Errorf("%s?%s: %d %v, want %d %v", path, query, adorned.Code, adorned.Header(), bare.Code, bare.Header())
-		}
-	})
-}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // lasting is a service whose credential ends that long after the start of a bubble.
@@ -66,7 +67,7 @@ func TestShapes(t *testing.T) {
 
 // TestClientsReadTheShapes holds the replies against what their readers insist on.
 func TestClientsReadTheShapes(t *testing.T) {
-	s := serve(t, api(lasting(time.Hour)))
+	s := transporttest.Serve(t, api(lasting(time.Hour)))
 	readers := map[string]struct {
 		target string
 		read   func(t *testing.T, body []byte)
@@ -81,7 +82,7 @@ func TestClientsReadTheShapes(t *testing.T) {
 	}
 	for name, c := range readers {
 		t.Run(name, func(t *testing.T) {
-			_, body := ask(t, s, "GET", c.target, nil)
+			_, body := transporttest.Ask(t, s, "GET", c.target, nil)
 			c.read(t, []byte(body))
 		})
 	}
@@ -235,7 +236,7 @@ func TestShapesRefuse(t *testing.T) {
 		"PUT":                     {good, "PUT", "/v1/turn", 405, problem, `use GET, HEAD, POST`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, body := ask(t, serve(t, api(c.service)), c.method, c.target, nil)
+			response, body := transporttest.Ask(t, transporttest.Serve(t, api(c.service)), c.method, c.target, nil)
 			if response.StatusCode != c.code || response.Header.Get("Content-Type") != c.contentType || !strings.Contains(body, c.want) || strings.Contains(body, "s3cret") {
 				t.Errorf("got %s, %s, %s\nwant %d, %s, %s", response.Status, response.Header.Get("Content-Type"), body, c.code, c.contentType, c.want)
 			}
@@ -250,8 +251,8 @@ func TestShapesRefuse(t *testing.T) {
 func TestSeedOfFleet(t *testing.T) {
 	const want = `{ "type" : "result", "code" : "ok", "userid" : "tw-0123456789-alice", "password" : "s3cret", "expired_time" : 1790000000000` +
 		`, "uris" : [ "turn:192.0.2.1:3478?transport=udp", "turns:[2001:db8::1]:5349?transport=tcp" ] }`
-	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), plain, transport.APIOptions{URIs: true}))
-	if _, body := ask(t, s, "GET", "/turncredential", nil); body != want || !json.Valid([]byte(body)) {
+	s := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(good), transporttest.Plain, transport.APIOptions{URIs: true}))
+	if _, body := transporttest.Ask(t, s, "GET", "/turncredential", nil); body != want || !json.Valid([]byte(body)) {
 		t.Errorf("got  %s\nwant %s", body, want)
 	}
 }
@@ -267,7 +268,7 @@ func (a asked) Credential(_ context.Context, r service.CredentialRequest) (servi
 // TestParameters shows who and for how long, for every way of asking.
 func TestParameters(t *testing.T) {
 	var got service.CredentialRequest
-	s := serve(t, transport.NewAPIHandler(transport.NewEndpoints(asked{&got}), plain, transport.APIOptions{}))
+	s := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(asked{&got}), transporttest.Plain, transport.APIOptions{}))
 	form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	for name, c := range map[string]struct{ method, target, body string }{
 		"seed":                     {"GET", "/turncredential?userid=alice&ttl=60", ""},

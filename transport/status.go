@@ -147,8 +147,8 @@ func NewStatus(s service.Status) Status {
 	return t
 }
 
-// statusHandler answers GET /v1/status.
-func statusHandler(status func() service.Status) http.Handler {
+// StatusHandler answers GET /v1/status.
+func StatusHandler(status func() service.Status) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		body, _ := json.Marshal(NewStatus(status())) // of strings, numbers, booleans and times of this era
 		write(w, http.StatusOK, applicationJSON, body)

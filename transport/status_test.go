@@ -19,6 +19,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // busy is a node of which there is something to tell everywhere.
@@ -70,7 +71,7 @@ func TestStatus(t *testing.T) {
 			status service.Status
 			want   string
 		}{"busy": {busy(time.Now().UTC()), busyBody}, "zero": {service.Status{}, zeroBody}} {
-			h := transport.NewAPIHandler(transport.NewEndpoints(good), plain, transport.APIOptions{Status: func() service.Status { return c.status }})
+			h := transport.NewAPIHandler(transport.NewEndpoints(good), transporttest.Plain, transport.APIOptions{Status: func() service.Status { return c.status }})
 			w := call(h, "GET", "/v1/status", anywhere)
 			if diff := cmp.Diff(c.want, w.Body.String()); diff != "" || w.Code != http.StatusOK {
 				t.Errorf("%s: %d (-want +got):\n%s", name, w.Code, diff)

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // BenchmarkIdle reports what a registered node without calls costs: the processor
@@ -53,12 +53,12 @@ func BenchmarkRotation(b *testing.B) {
 		b.Run(userdb, func(b *testing.B) {
 			h := newHost(b, options{set: map[string]string{"credentials.userdb": userdb}})
 			h.serve(b)
-			client := transport.NewAdminClient(h.socket())
+			client := admin.NewClient(h.socket())
 			n := 0
 			began := time.Now()
 			for b.Loop() {
 				for range 20 {
-					if err := client.Rotate(b.Context(), func(transport.AdminStep) {}); err != nil {
+					if err := client.Rotate(b.Context(), func(admin.Step) {}); err != nil {
 						b.Fatal(err)
 					}
 					n++

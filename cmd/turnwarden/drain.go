@@ -7,7 +7,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // addDrain adds the commands that empty a node.
@@ -20,7 +20,7 @@ func addDrain(requests map[string]request, add func(name, help string) *kingpin.
 	requests["restart"] = emptying(add("restart", "Drain, and start turnserver anew: drain --then restart."), service.ThenRestart, func(*string) {})
 	requests["reload"] = reloading(add("reload", "Look at both configuration files, the certificates and the files they name again, like SIGHUP. What touches no call is in force at once; what waits is named. Exit code 1 when something waits or fails, 2 when a file has a mistake and nothing is done, 3 when the deadline of --drain cut calls."))
 	add("resume", "End a drain: the node is listed again. What cannot be undone is said.")
-	requests["resume"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	requests["resume"] = func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		return c.Resume(ctx, report)
 	}
 }
@@ -30,7 +30,7 @@ func emptying(cmd *kingpin.CmdClause, then string, more func(then *string)) requ
 	cmd.Flag("deadline", "How long calls may take to end, from when the node is unlisted. Then those that are left are cut.").Default("30m").DurationVar(&r.Limit)
 	cmd.Flag("no-lock", "Do not wait for other nodes of the fleet that drain, nor ask ZooKeeper who does.").BoolVar(&r.NoLock)
 	more(&r.Then)
-	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	return func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		return c.Drain(ctx, r, report)
 	}
 }
@@ -41,7 +41,7 @@ func reloading(cmd *kingpin.CmdClause) request {
 	cmd.Flag("drain", "Drain, and start turnserver anew, where something waits for that.").BoolVar(&r.Drain)
 	cmd.Flag("deadline", "With --drain: how long calls may take to end. Then those that are left are cut.").Default("30m").IsSetByUser(&limited).DurationVar(&r.Limit)
 	cmd.Flag("no-lock", "With --drain: do not wait for other nodes of the fleet that drain, nor ask ZooKeeper who does.").BoolVar(&r.NoLock)
-	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	return func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		if (limited || r.NoLock) && !r.Drain {
 			return refuse(errors.New("reload: found --deadline or --no-lock alone; accepted: together with --drain, for nothing else waits for calls"))
 		}

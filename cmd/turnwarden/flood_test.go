@@ -17,6 +17,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // TestFlood is what strangers and one caller gone wild can do to a node: thousands of
@@ -141,9 +142,9 @@ func (h *host) observe(t *testing.T, lasts time.Duration, token string) (o obser
 			t.Errorf("scrape: %v", err)
 		}
 	})
-	admin := transport.NewAdminClient(h.socket())
+	client := admin.NewClient(h.socket())
 	steadily(500*time.Millisecond, func() {
-		_ = timed(&o.rotations, func() error { return admin.Rotate(t.Context(), func(transport.AdminStep) {}) }) // not while the child is dead
+		_ = timed(&o.rotations, func() error { return client.Rotate(t.Context(), func(admin.Step) {}) }) // not while the child is dead
 	})
 	steadily(20*time.Millisecond, func() {
 		if err := timed(&o.honest, func() error { return answered("http://"+h.rest()+"/turncredential", token) }); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 // runGateway is the wiring of a gateway.
@@ -64,7 +65,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(gateway), counts.Instrument, transport.APIOptions{
 		URIs: true, Access: at.api.access, Fleet: status, Events: events,
 	}), part("api"))
-	pages, err := transport.NewGatewayWebHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
+	pages, err := web.NewGatewayHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/systemd"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // handoverMarker is looked for by the package's scripts, too.
@@ -92,7 +92,7 @@ func (f *flags) announce(theirs systemd.Unit, stdout io.Writer) error {
 func (f *flags) replace(ctx context.Context, services systemd.Systemctl, stdout io.Writer) error {
 	p := newPrinter(stdout)
 	h := systemd.Handover{Services: services, Marker: handoverMarker, Report: func(step, detail string, took time.Duration, err error) {
-		s := transport.AdminStep{Step: step, Detail: detail, Seconds: took.Seconds()}
+		s := admin.Step{Step: step, Detail: detail, Seconds: took.Seconds()}
 		if err != nil {
 			s.Error = err.Error()
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/supervisor"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // handoverVersion is that of what one image of turnwarden hands over to the next. A
@@ -250,12 +250,12 @@ func (s *site) adopter(command supervisor.Command, h *heritage) supervisor.Start
 
 // reply goes on with the answer to whoever has asked for the upgrade; nil if that was a
 // signal.
-func (h *heritage) reply() *transport.Reply {
+func (h *heritage) reply() *admin.Reply {
 	f := h.file(fileReply)
 	if f == nil {
 		return nil
 	}
-	r, err := transport.ResumeReply(f)
+	r, err := admin.ResumeReply(f)
 	if err != nil {
 		return nil // then he has hung up
 	}

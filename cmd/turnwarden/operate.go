@@ -10,11 +10,11 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // A request asks a running turnwarden for something, over its admin socket.
-type request func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error
+type request func(ctx context.Context, c *admin.Client, report func(admin.Step)) error
 
 // operatorCommands adds the commands that are requests, and returns these by name.
 func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
@@ -25,7 +25,7 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 		return c
 	}
 	add("rotate", "Publish a new credential now; the old one works until its expiry.")
-	requests["rotate"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	requests["rotate"] = func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		return c.Rotate(ctx, report)
 	}
 	requests["revoke"] = revoke(add("revoke", "Take compromised credentials out of use at once and end the calls made with them."))
@@ -33,7 +33,7 @@ func operatorCommands(app *kingpin.Application, f *flags) map[string]request {
 	addDrain(requests, add)
 	addImport(requests, add)
 	add("upgrade", "Have the running turnwarden become the version that is installed now; TURN server, calls, listeners and record go on.")
-	requests["upgrade"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	requests["upgrade"] = func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		return c.Upgrade(ctx, report)
 	}
 	return requests
@@ -45,7 +45,7 @@ func operate(f flags, stdout io.Writer, s *signals, r request) error {
 	ctx, stop := s.interrupt()
 	defer stop()
 	p := newPrinter(stdout)
-	err := r(ctx, transport.NewAdminClient(f.socket), p.print)
+	err := r(ctx, admin.NewClient(f.socket), p.print)
 	p.end()
 	if ctx.Err() != nil {
 		return errors.New("interrupted; what was asked goes on, and turnwarden's log says what was done")
@@ -74,7 +74,7 @@ func revoke(cmd *kingpin.CmdClause) request {
 	cmd.Flag("user", "Username that is compromised; in secret mode, the id of a client.").StringVar(&r.User)
 	cmd.Flag("keep-calls", "Leave running calls alone.").BoolVar(&r.KeepCalls)
 	cmd.Flag("wait", "Return only after the last sweep, 65 s later, instead of after the first that finds nothing.").BoolVar(&r.Wait)
-	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	return func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		named := 0
 		for _, given := range []bool{r.Generation != 0, r.All, r.User != ""} {
 			if given {
@@ -91,7 +91,7 @@ func revoke(cmd *kingpin.CmdClause) request {
 func maintenance(cmd *kingpin.CmdClause) request {
 	var word string
 	cmd.Arg("on|off", "Whether the node is in maintenance.").Required().EnumVar(&word, "on", "off")
-	return func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	return func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		return c.Maintenance(ctx, word == "on", report)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/doctor"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 func TestVisible(t *testing.T) {
@@ -45,7 +46,7 @@ func TestTerminal(t *testing.T) {
 	untouched("status")
 	diagnosis{Findings: []doctor.Finding{{Severity: doctor.Error, Found: act}}}.print(&out)
 	untouched("doctor")
-	newPrinter(&out).print(transport.AdminStep{Step: "probe", Error: act})
+	newPrinter(&out).print(admin.Step{Step: "probe", Error: act})
 	untouched("restart")
 
 	// A server may show any certificate.

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // passingEvery is how often a log, where nothing can be replaced, is told how a wait goes.
@@ -46,7 +46,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-func (p *printer) print(s transport.AdminStep) {
+func (p *printer) print(s admin.Step) {
 	took := time.Duration(s.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
 	if took > time.Minute {
 		took = took.Round(time.Second)

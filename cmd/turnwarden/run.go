@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
@@ -26,6 +26,8 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 // runNode is the wiring of one host.
@@ -132,7 +134,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 			routes.use(is.api.access)
 		}
 	}
-	pages, err := transport.NewWebHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
+	pages, err := web.NewHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
@@ -144,14 +146,14 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	webDoor := newDoor(newServer(webRoutes, at.web.(*transport.Listener), part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
 	upgrade := &upgrader{
 		at: at, now: now, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
-		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *transport.Reply, 1),
+		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *admin.Reply, 1),
 	}
 	if s.subscribe != nil {
 		reload.hangups, upgrade.asked = s.subscribe(syscall.SIGHUP), s.subscribe(syscall.SIGUSR2)
 	}
 	if at.admin != nil {
-		admin := transport.WithUpgrade(transport.NewAdminHandler(node, transport.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
-		server := &http.Server{Handler: admin, ConnContext: transport.AdminConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
+		handler := admin.WithUpgrade(admin.NewHandler(node, admin.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
+		server := &http.Server{Handler: handler, ConnContext: admin.ConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
 		upgrade.admin = newDoor(server, at.admin, at.admin.(socket), (*http.Server).Serve)
 	}
 
@@ -229,7 +231,7 @@ func (s *site) store(cfg Config) credential.Store {
 func serveWeb(f flags, logger *slog.Logger) func(*http.Server, net.Listener) error {
 	return func(server *http.Server, l net.Listener) error {
 		systemd := false
-		return web.Serve(l, server, &web.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, logger)
+		return toolkit.Serve(l, server, &toolkit.FlagConfig{WebConfigFile: &f.webConfigFile, WebSystemdSocket: &systemd}, logger)
 	}
 }
 

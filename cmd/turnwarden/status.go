@@ -11,6 +11,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 func statusCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
@@ -24,7 +25,7 @@ func statusCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 func showStatus(f flags, stdout io.Writer, s *signals) error {
 	ctx, stop := s.interrupt()
 	defer stop()
-	status, err := transport.NewAdminClient(f.socket).Status(ctx)
+	status, err := admin.NewClient(f.socket).Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func logsCommand(app *kingpin.Application, f *flags) *kingpin.CmdClause {
 func showLogs(f flags, stdout io.Writer, s *signals) error {
 	ctx, stop := s.interrupt()
 	defer stop()
-	err := transport.NewAdminClient(f.socket).Logs(ctx, f.lines, f.follow, stdout)
+	err := admin.NewClient(f.socket).Logs(ctx, f.lines, f.follow, stdout)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // Ctrl-C is how following ends
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/supervisor"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 const (
@@ -51,11 +51,11 @@ type upgrader struct {
 
 	asked    <-chan os.Signal // nil = nobody asks by a signal
 	busy     atomic.Bool
-	requests chan *transport.Reply // holds one, and there is but one while busy
+	requests chan *admin.Reply // holds one, and there is but one while busy
 }
 
 // request is asked over the admin socket.
-func (u *upgrader) request(r *transport.Reply) {
+func (u *upgrader) request(r *admin.Reply) {
 	if !u.busy.CompareAndSwap(false, true) {
 		r.Done(errors.New("another upgrade is under way"))
 		return
@@ -69,7 +69,7 @@ func (u *upgrader) run(ctx context.Context) error {
 		u.arrived()
 	}
 	for {
-		var reply *transport.Reply
+		var reply *admin.Reply
 		by := "SIGUSR2"
 		select {
 		case <-ctx.Done():
@@ -110,7 +110,7 @@ func (u *upgrader) arrived() {
 }
 
 // upgrade returns only if it fails.
-func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Reply) error {
+func (u *upgrader) upgrade(ctx context.Context, by string, reply *admin.Reply) error {
 	ctx, cancel := context.WithTimeout(ctx, upgradeLimit)
 	defer cancel()
 	step := func(name string, f func() (detail string, err error)) error {
@@ -170,7 +170,7 @@ func (u *upgrader) upgrade(ctx context.Context, by string, reply *transport.Repl
 
 // quiet brings the node to rest, but for the calls of its clients, whose requests are
 // answered meanwhile.
-func (u *upgrader) quiet(ctx context.Context, reply *transport.Reply) (resume func(), err error) {
+func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func(), err error) {
 	for {
 		if err := u.node.Settle(ctx, reply.Step); err != nil {
 			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
@@ -222,7 +222,7 @@ func (u *upgrader) open() {
 
 // leave writes down what the next image needs. Until stay is called, which is where the
 // exec has failed, nothing is taken from the child that the next image would miss.
-func (u *upgrader) leave(shut time.Time, by string, reply *transport.Reply) (env []string, files []syscall.Conn, stay func(), err error) {
+func (u *upgrader) leave(shut time.Time, by string, reply *admin.Reply) (env []string, files []syscall.Conn, stay func(), err error) {
 	h, named, stay := u.handover()
 	h.Shut, h.By = shut, by
 	if h.Node.Supervisor.Child.State == supervisor.Starting {

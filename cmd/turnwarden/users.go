@@ -16,7 +16,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // addImport adds the command that takes over what another program has handed out.
@@ -24,7 +24,7 @@ func addImport(requests map[string]request, add func(name, help string) *kingpin
 	var path string
 	cmd := add("import", "Take over a credential that a hand-rolled monitor has handed out: it works until its expired_time, and is deleted then.")
 	cmd.Arg("file", `What the monitor wrote at its end: {"userid" : "...", "password" : "...", "expired_time" : MILLISECONDS}.`).Required().StringVar(&path)
-	requests["import"] = func(ctx context.Context, c *transport.AdminClient, report func(transport.AdminStep)) error {
+	requests["import"] = func(ctx context.Context, c *admin.Client, report func(admin.Step)) error {
 		i, err := readImport(path)
 		if err != nil {
 			return refuse(err)
@@ -34,13 +34,13 @@ func addImport(requests map[string]request, add func(name, help string) *kingpin
 }
 
 // readImport reads the file of a monitor. No error quotes what it holds but the time.
-func readImport(path string) (i transport.Imported, err error) {
+func readImport(path string) (i admin.Imported, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return i, fmt.Errorf("import: %w", err)
 	}
-	wrong := func(found string) (transport.Imported, error) {
-		return transport.Imported{}, fmt.Errorf(`%s: found %s; accepted: {"userid" : "...", "password" : "...", "expired_time" : MILLISECONDS SINCE 1970}, as the monitor writes at its end`, path, found)
+	wrong := func(found string) (admin.Imported, error) {
+		return admin.Imported{}, fmt.Errorf(`%s: found %s; accepted: {"userid" : "...", "password" : "...", "expired_time" : MILLISECONDS SINCE 1970}, as the monitor writes at its end`, path, found)
 	}
 	if err := json.Unmarshal(data, &i); err != nil {
 		at := "no JSON object of that form"
@@ -60,7 +60,7 @@ func readImport(path string) (i transport.Imported, err error) {
 	case time.Until(expires) > century:
 		return wrong(fmt.Sprintf("expired_time %d, more than a hundred years ahead", i.ExpiredTime))
 	case time.Until(expires) <= 0:
-		return transport.Imported{}, fmt.Errorf("%s: expired_time %d was %s: no client has a claim on it any more; turnwarden users prune deletes its user", path, i.ExpiredTime, expires.Format(time.RFC3339))
+		return admin.Imported{}, fmt.Errorf("%s: expired_time %d was %s: no client has a claim on it any more; turnwarden users prune deletes its user", path, i.ExpiredTime, expires.Format(time.RFC3339))
 	}
 	return i, nil
 }
@@ -90,7 +90,7 @@ func manageUsers(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 	if !prune && len(f.users.patterns) > 0 {
 		return refuse(errors.New("users list: found a pattern; accepted: none, for all are listed"))
 	}
-	c := transport.NewAdminClient(f.socket)
+	c := admin.NewClient(f.socket)
 	users, err := c.Users(ctx)
 	if err != nil {
 		return err
@@ -121,14 +121,14 @@ func manageUsers(f flags, stdin io.Reader, stdout io.Writer, s *signals) error {
 	return pruneUsers(ctx, c, stdout, chosen)
 }
 
-func pruneUsers(ctx context.Context, c *transport.AdminClient, stdout io.Writer, chosen []transport.User) (err error) {
+func pruneUsers(ctx context.Context, c *admin.Client, stdout io.Writer, chosen []admin.User) (err error) {
 	deleted := 0
 	for some := range slices.Chunk(chosen, pruneAtOnce) {
 		var names []string
 		for _, u := range some {
 			names = append(names, u.Name)
 		}
-		err = cmp.Or(err, c.Prune(ctx, names, func(s transport.AdminStep) {
+		err = cmp.Or(err, c.Prune(ctx, names, func(s admin.Step) {
 			if s.Error == "" {
 				deleted++
 			} else {
@@ -144,7 +144,7 @@ func pruneUsers(ctx context.Context, c *transport.AdminClient, stdout io.Writer,
 }
 
 // choose returns whom the patterns name, apart from those that are turnwarden's own.
-func choose(users []transport.User, patterns []string) (chosen, kept []transport.User) {
+func choose(users []admin.User, patterns []string) (chosen, kept []admin.User) {
 	for _, u := range users {
 		switch {
 		case !slices.ContainsFunc(patterns, func(p string) bool { return glob(p).MatchString(u.Name) }):
@@ -163,7 +163,7 @@ func glob(pattern string) *regexp.Regexp {
 	return regexp.MustCompile("(?s)^" + strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern)) + "$")
 }
 
-func printUsers(w io.Writer, users []transport.User) error {
+func printUsers(w io.Writer, users []admin.User) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, u := range users {
 		whose := "not turnwarden's"

@@ -13,7 +13,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // monitored is a host whose userdb a hand-rolled monitor has filled, through turnadmin,
@@ -168,7 +168,7 @@ func TestMigration(t *testing.T) {
 
 // TestChoose: whatever pattern is given, it names users or none.
 func TestChoose(t *testing.T) {
-	users := []transport.User{{Name: "alice"}, {Name: "a/b"}, {Name: "a\nb"}, {Name: "a.c"}, {Name: "tw-1", Ours: true}}
+	users := []admin.User{{Name: "alice"}, {Name: "a/b"}, {Name: "a\nb"}, {Name: "a.c"}, {Name: "tw-1", Ours: true}}
 	for pattern, want := range map[string]string{
 		"a*": "alice a/b a\nb a.c", "a?b": "a/b a\nb", "a.c": "a.c", "a[": "", `\`: "", "\xff": "", "\xff*": "", "": "", "*": "alice a/b a\nb a.c",
 	} {

@@ -1,4 +1,4 @@
-package transport
+package web
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
-	"github.com/turnwarden/turnwarden/transport/page"
+	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
 // nodePage is what the status page says of a node.

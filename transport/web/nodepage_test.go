@@ -1,4 +1,4 @@
-package transport_test
+package web_test
 
 import (
 	"flag"
@@ -21,7 +21,8 @@ import (
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 // hostile is a text that somebody else has chosen.
@@ -29,7 +30,7 @@ const hostile = `<script>document.title="owned"</script><img src=x onerror='docu
 
 // eventful is a listed node that has seen something.
 func eventful() service.Status {
-	s := up()
+	s := transporttest.Up()
 	s.Node = "turn-1"
 	s.Sessions.Open, s.Sessions.Created = 214, 90210
 	s.Child.StartedAt, s.Child.Restarts = s.At.Add(-50*time.Hour), 2
@@ -188,7 +189,7 @@ func TestVerdict(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := eventful()
 			c.change(&s)
-			response, body := ask(t, serve(t, web(t, s)), "GET", "/", nil)
+			response, body := transporttest.Ask(t, transporttest.Serve(t, pages(t, s)), "GET", "/", nil)
 			if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/html; charset=utf-8" || response.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %v", response.Status, response.Header)
 			}
@@ -308,11 +309,11 @@ func TestStatusPageInChromium(t *testing.T) {
 				first.Journal[0].Detail = hostile
 			}
 			status.Store(&first)
-			h, err := transport.NewWebHandler("/metrics", http.NotFoundHandler(), func() service.Status { return *status.Load() }, plain)
+			h, err := web.NewHandler("/metrics", http.NotFoundHandler(), func() service.Status { return *status.Load() }, transporttest.Plain)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := serve(t, h)
+			s := transporttest.Serve(t, h)
 			tab := chromium.Open(t, viewer, s.URL)
 			keep(t, tab, "status-page", name)
 			if got := tab.Text(".headline"); got != "● Listed, 812 Mbit/s free, 214 allocations" {

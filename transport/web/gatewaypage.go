@@ -1,4 +1,4 @@
-package transport
+package web
 
 import (
 	"cmp"
@@ -13,7 +13,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
-	"github.com/turnwarden/turnwarden/transport/page"
+	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
 // maxRows of nodes are shown: a page with thousands helps nobody.

@@ -1,4 +1,4 @@
-package transport
+package admin
 
 import (
 	"encoding/json"
@@ -16,9 +16,9 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 )
 
-// adminUpgrade is answered like the other routes, but not by one image of turnwarden: the
+// pathUpgrade is answered like the other routes, but not by one image of turnwarden: the
 // reply that the old one begins the new one ends.
-const adminUpgrade = "/v1/upgrade"
+const pathUpgrade = "/v1/upgrade"
 
 // Reply is an answer on the admin socket that outlives its server. A nil Reply goes to
 // nobody.
@@ -31,7 +31,7 @@ type Reply struct {
 func WithUpgrade(next http.Handler, upgrade func(*Reply)) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
-	mux.Handle("POST "+adminUpgrade, onlyUs(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("POST "+pathUpgrade, onlyUs(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 4<<10))
 		var conn net.Conn
 		if err == nil {
@@ -70,18 +70,18 @@ func (r *Reply) SyscallConn() (syscall.RawConn, error) {
 
 // Step tells what has been done.
 func (r *Reply) Step(s service.Step) {
-	r.line(AdminStep{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err), Passing: s.Passing})
+	r.line(Step{Step: s.Name, Detail: s.Detail, Seconds: s.Took.Seconds(), Error: text(s.Err), Passing: s.Passing})
 }
 
 // Done ends the reply with the outcome.
 func (r *Reply) Done(err error) {
-	r.line(AdminStep{Done: true, Error: text(err)})
+	r.line(Step{Done: true, Error: text(err)})
 	if r != nil {
 		_ = r.conn.Close()
 	}
 }
 
-func (r *Reply) line(s AdminStep) {
+func (r *Reply) line(s Step) {
 	if r != nil {
 		b, _ := json.Marshal(s) // strings and numbers always marshal
 		r.write(append(b, '\n'))

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport/page"
+	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -1,4 +1,4 @@
-package transport
+package admin
 
 import (
 	"context"
@@ -19,9 +19,9 @@ type Accounts interface {
 }
 
 const (
-	adminImport = "/v1/import"
-	adminUsers  = "/v1/users" // GET
-	adminPrune  = "/v1/users/prune"
+	pathImport = "/v1/import"
+	pathUsers  = "/v1/users" // GET
+	pathPrune  = "/v1/users/prune"
 )
 
 // Imported is a credential as hand-rolled monitors write it to a file.
@@ -43,10 +43,10 @@ type User struct {
 type pruneRequest struct{ Names []string }
 
 func handleUsers(mux *http.ServeMux, a Accounts) {
-	mux.Handle("POST "+adminImport, stream(func(ctx context.Context, c Imported, by string, report func(service.Step)) error {
+	mux.Handle("POST "+pathImport, stream(func(ctx context.Context, c Imported, by string, report func(service.Step)) error {
 		return a.Import(ctx, credential.Imported{Username: c.UserID, Password: credential.Secret(c.Password), Expires: time.UnixMilli(c.ExpiredTime)}, by, report)
 	}))
-	mux.HandleFunc("GET "+adminUsers, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+pathUsers, func(w http.ResponseWriter, r *http.Request) {
 		users, err := a.Users(r.Context())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
@@ -59,19 +59,19 @@ func handleUsers(mux *http.ServeMux, a Accounts) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(all) // who has hung up is not told the rest
 	})
-	mux.Handle("POST "+adminPrune, stream(func(ctx context.Context, r pruneRequest, by string, report func(service.Step)) error {
+	mux.Handle("POST "+pathPrune, stream(func(ctx context.Context, r pruneRequest, by string, report func(service.Step)) error {
 		return a.Prune(ctx, r.Names, by, report)
 	}))
 }
 
 // Import takes over a credential that another program has handed out.
-func (c *AdminClient) Import(ctx context.Context, i Imported, report func(AdminStep)) error {
-	return c.post(ctx, adminImport, i, report)
+func (c *Client) Import(ctx context.Context, i Imported, report func(Step)) error {
+	return c.post(ctx, pathImport, i, report)
 }
 
 // Users lists the users of the userdb.
-func (c *AdminClient) Users(ctx context.Context) (all []User, err error) {
-	body, err := c.do(ctx, http.MethodGet, adminUsers, nil)
+func (c *Client) Users(ctx context.Context) (all []User, err error) {
+	body, err := c.do(ctx, http.MethodGet, pathUsers, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,6 @@ func (c *AdminClient) Users(ctx context.Context) (all []User, err error) {
 
 // Prune deletes users that are none of turnwarden's: some dozens at a time, for the
 // credentials are renewed between two requests only.
-func (c *AdminClient) Prune(ctx context.Context, names []string, report func(AdminStep)) error {
-	return c.post(ctx, adminPrune, pruneRequest{names}, report)
+func (c *Client) Prune(ctx context.Context, names []string, report func(Step)) error {
+	return c.post(ctx, pathPrune, pruneRequest{names}, report)
 }

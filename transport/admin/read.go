@@ -1,4 +1,4 @@
-package transport
+package admin
 
 import (
 	"bufio"
@@ -11,13 +11,14 @@ import (
 	"strconv"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // What an operator may look at, GET each. Logs are lines of text: the last ?lines, and
 // with ?follow=true those that come, until the caller hangs up.
 const (
-	adminStatus = "/v1/status"
-	adminLogs   = "/v1/logs"
+	pathStatus = "/v1/status"
+	pathLogs   = "/v1/logs"
 )
 
 // Watched is what the admin socket shows of a running node.
@@ -53,8 +54,8 @@ func (a Watched) logs(w http.ResponseWriter, r *http.Request) {
 }
 
 // Status returns where the node stands.
-func (c *AdminClient) Status(ctx context.Context) (s Status, err error) {
-	body, err := c.do(ctx, http.MethodGet, adminStatus, nil)
+func (c *Client) Status(ctx context.Context) (s transport.Status, err error) {
+	body, err := c.do(ctx, http.MethodGet, pathStatus, nil)
 	if err != nil {
 		return s, err
 	}
@@ -67,8 +68,8 @@ func (c *AdminClient) Status(ctx context.Context) (s Status, err error) {
 
 // Logs copies the last lines of the log to w, and with follow what comes after them until
 // ctx ends.
-func (c *AdminClient) Logs(ctx context.Context, lines uint, follow bool, w io.Writer) error {
-	body, err := c.do(ctx, http.MethodGet, adminLogs+"?"+url.Values{"lines": {strconv.FormatUint(uint64(lines), 10)}, "follow": {strconv.FormatBool(follow)}}.Encode(), nil)
+func (c *Client) Logs(ctx context.Context, lines uint, follow bool, w io.Writer) error {
+	body, err := c.do(ctx, http.MethodGet, pathLogs+"?"+url.Values{"lines": {strconv.FormatUint(uint64(lines), 10)}, "follow": {strconv.FormatBool(follow)}}.Encode(), nil)
 	if err != nil {
 		return err
 	}

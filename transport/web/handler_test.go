@@ -1,42 +1,28 @@
-package transport_test
+package web_test
 
 import (
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
-	"github.com/turnwarden/turnwarden/service/traffic"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
 
-func web(t *testing.T, status service.Status) http.Handler {
+func pages(t *testing.T, status service.Status) http.Handler {
 	t.Helper()
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "series\n") })
-	h, err := transport.NewWebHandler("/metrics", metrics, func() service.Status { return status }, plain)
+	h, err := web.NewHandler("/metrics", metrics, func() service.Status { return status }, transporttest.Plain)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
-}
-
-// up is a standalone node that serves.
-func up() service.Status {
-	now := time.Now()
-	return service.Status{
-		At:         now,
-		Child:      supervisor.Child{State: supervisor.Running, PID: 7},
-		Probe:      probe.Result{PID: 7, Serving: true, Served: true, Authenticated: true},
-		Credential: credential.Status{Active: 1},
-		Traffic:    traffic.Sample{At: now, Ready: true, Interval: time.Second},
-	}
 }
 
 func TestReady(t *testing.T) {
@@ -92,20 +78,20 @@ func TestReady(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status := up()
+			status := transporttest.Up()
 			c.change(&status)
-			s := serve(t, web(t, status))
-			response, body := ask(t, s, "GET", "/-/ready", nil)
+			s := transporttest.Serve(t, pages(t, status))
+			response, body := transporttest.Ask(t, s, "GET", "/-/ready", nil)
 			if response.StatusCode != c.code || body != c.body {
 				t.Errorf("got %d %q\nwant %d %q", response.StatusCode, body, c.code, c.body)
 			}
-			if got := response.Header.Get("Content-Type"); got != text {
-				t.Errorf("Content-Type: got %q, want %q", got, text)
+			if got := response.Header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
+				t.Errorf("Content-Type: got %q, want %q", got, "text/plain; charset=utf-8")
 			}
 			if got := response.Header.Get("Cache-Control"); got != "no-store" {
 				t.Errorf("Cache-Control: got %q, want no-store", got)
 			}
-			if head, _ := ask(t, s, "HEAD", "/-/ready", nil); head.StatusCode != c.code {
+			if head, _ := transporttest.Ask(t, s, "HEAD", "/-/ready", nil); head.StatusCode != c.code {
 				t.Errorf("HEAD: got %d, want %d", head.StatusCode, c.code)
 			}
 		})
@@ -113,7 +99,7 @@ func TestReady(t *testing.T) {
 }
 
 func TestWebPages(t *testing.T) {
-	s := serve(t, web(t, service.Status{})) // a node that serves nothing yet still answers for itself
+	s := transporttest.Serve(t, pages(t, service.Status{})) // a node that serves nothing yet still answers for itself
 	for name, c := range map[string]struct {
 		method, path string
 		code         int
@@ -128,7 +114,7 @@ func TestWebPages(t *testing.T) {
 		"post healthy": {"POST", "/-/healthy", 405, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, body := ask(t, s, c.method, c.path, nil)
+			response, body := transporttest.Ask(t, s, c.method, c.path, nil)
 			if response.StatusCode != c.code {
 				t.Errorf("got %s, want %d", response.Status, c.code)
 			}
@@ -146,7 +132,7 @@ func TestTelemetryPath(t *testing.T) {
 		"/metrics": true, "/node/turn-1/metrics": true, "/m.txt": true,
 		"": false, "metrics": false, "/": false, "/metrics/": false, "//": false, "/-/ready": false, "/events": false, "/probe": false, "/{x": false, "/a b": false,
 	} {
-		_, err := transport.NewWebHandler(path, http.NotFoundHandler(), up, plain)
+		_, err := web.NewHandler(path, http.NotFoundHandler(), transporttest.Up, transporttest.Plain)
 		if ok != (err == nil) || !ok && !strings.HasPrefix(err.Error(), "--web.telemetry-path: found ") {
 			t.Errorf("%q: got %v, want accepted = %t", path, err, ok)
 		}

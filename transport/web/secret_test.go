@@ -1,4 +1,4 @@
-package transport_test
+package web_test
 
 import (
 	"bytes"
@@ -21,16 +21,9 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
+	"github.com/turnwarden/turnwarden/transport/web"
 )
-
-// willing is a userdb and a TURN server that agree to everything.
-type willing struct{}
-
-func (willing) Put(context.Context, string, string) error      { return nil }
-func (willing) Delete(context.Context, string) error           { return nil }
-func (willing) List(context.Context) ([]string, error)         { return nil, nil }
-func (willing) Allocate(context.Context, string, string) error { return nil }
-func (willing) Read() (traffic.Reading, error)                 { return traffic.Reading{}, errors.New("no NIC") }
 
 // TestWebHoldsNoSecret asks a node that has a credential for all the pages that
 // anybody may read.
@@ -42,17 +35,17 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	node := service.NewNode(service.Facts{Node: "turn-1", RotateEvery: time.Hour}, logger)
 	nobody := func(context.Context) (supervisor.Process, error) { return nil, errors.New("not here") }
 	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
-		willing{}, willing{}, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")), func() {}, logger, counts.Credential)
+		transporttest.Willing{}, transporttest.Willing{}, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")), func() {}, logger, counts.Credential)
 	node.Join(service.Parts{
 		Supervisor:  supervisor.New(nobody, supervisor.Policy{}, node.ChildChanged, logger, counts.Supervisor),
 		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, counts.Probe),
 		Credentials: rotator,
-		Meter:       traffic.NewMeter(willing{}, traffic.Config{}, func() {}, logger),
+		Meter:       traffic.NewMeter(transporttest.Willing{}, traffic.Config{}, func() {}, logger),
 		Log:         service.NewChildLog(logger),
 		Journal:     journal,
 	})
 	counts.Observe(node.Status)
-	h, err := transport.NewWebHandler("/metrics", counts.Handler(logger), node.Status, counts.Instrument)
+	h, err := web.NewHandler("/metrics", counts.Handler(logger), node.Status, counts.Instrument)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,16 +56,16 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	events := transport.NewEvents(node.Status, 1)
 	told := make(chan error, 1)
 	go func() { told <- events.Run(ctx) }()
-	rest := serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Status: node.Status, Events: events}))
+	rest := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Status: node.Status, Events: events}))
 	var given struct{ UserID, Password string }
 	realtest.Eventually(t, 10*time.Second, func() error {
-		response, body := ask(t, rest, "GET", "/turncredential", nil)
+		response, body := transporttest.Ask(t, rest, "GET", "/turncredential", nil)
 		if response.StatusCode != 200 {
 			return errors.New(body)
 		}
 		return json.Unmarshal([]byte(body), &given)
 	})
-	pages := serve(t, h)
+	pages := transporttest.Serve(t, h)
 	logger.Error("not stored", "err", errors.New("cannot add "+given.UserID))
 	for _, path := range []string{
 		pages.URL + "/metrics", pages.URL + "/-/ready", pages.URL + "/-/healthy", pages.URL + "/", pages.URL + "/events",

@@ -1,4 +1,4 @@
-package transport_test
+package admin_test
 
 import (
 	"bufio"
@@ -22,11 +22,13 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/admin"
+	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
 
 // operator notes what it is asked, and does what the test says.
 type operator struct {
-	transport.Accounts
+	admin.Accounts
 	asked chan string
 	do    func(ctx context.Context, report func(service.Step)) error
 }
@@ -56,12 +58,12 @@ func (o operator) Resume(ctx context.Context, by string, report func(service.Ste
 	return o.do(ctx, report)
 }
 
-// admin serves o on a socket that everybody may write.
-func admin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
+// startAdmin serves o on a socket that everybody may write.
+func startAdmin(t *testing.T, do func(ctx context.Context, report func(service.Step)) error) (socket string, o operator) {
 	t.Helper()
 	socket = listen(t, func(l net.Listener) {
 		o = operator{asked: make(chan string, 1), do: do}
-		s := &http.Server{Handler: transport.NewAdminHandler(o, shown()), ConnContext: transport.AdminConnContext}
+		s := &http.Server{Handler: admin.NewHandler(o, shown()), ConnContext: admin.ConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})
@@ -139,8 +141,8 @@ func dialAs(t *testing.T, uid uintptr, socket string) net.Conn {
 	return c
 }
 
-func TestAdminPeer(t *testing.T) {
-	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
+func TestPeer(t *testing.T) {
+	socket, o := startAdmin(t, func(context.Context, func(service.Step)) error { return nil })
 	for path, body := range map[string]string{"/v1/rotate": "{}", "/v1/revoke": `{"All":true}`, "/v1/maintenance": `{"On":true}`, "/v1/drain": `{"Then":"stop"}`, "/v1/resume": "{}"} {
 		code, reply := post(t, dialAs(t, 65534, socket), "POST", path, body)
 		if code != http.StatusForbidden || strings.TrimSpace(reply) != "only root and the user of turnwarden may use the admin socket" {
@@ -159,14 +161,14 @@ func TestAdminPeer(t *testing.T) {
 	}
 
 	// Without the kernel's word there is none: on TCP, and without ConnContext.
-	response, body := ask(t, serve(t, transport.NewAdminHandler(o, shown())), "POST", "/v1/rotate", nil)
+	response, body := transporttest.Ask(t, transporttest.Serve(t, admin.NewHandler(o, shown())), "POST", "/v1/rotate", nil)
 	if response.StatusCode != http.StatusForbidden || len(o.asked) > 0 {
 		t.Errorf("over TCP: %d %s", response.StatusCode, body)
 	}
 }
 
-func TestAdminRequests(t *testing.T) {
-	socket, o := admin(t, func(context.Context, func(service.Step)) error { return nil })
+func TestRequests(t *testing.T) {
+	socket, o := startAdmin(t, func(context.Context, func(service.Step)) error { return nil })
 	root := fmt.Sprintf("by uid %d", os.Geteuid())
 	for name, c := range map[string]struct {
 		method, path, body string
@@ -206,22 +208,22 @@ func TestAdminRequests(t *testing.T) {
 	}
 }
 
-// TestAdminStreams shows that a step can be read while the next is under way.
-func TestAdminStreams(t *testing.T) {
+// TestStreams shows that a step can be read while the next is under way.
+func TestStreams(t *testing.T) {
 	read := make(chan struct{})
-	socket, o := admin(t, func(_ context.Context, report func(service.Step)) error {
+	socket, o := startAdmin(t, func(_ context.Context, report func(service.Step)) error {
 		report(service.Step{Name: "delete", Detail: "generation 1", Took: 1500 * time.Millisecond})
 		<-read
 		report(service.Step{Name: "refused", Detail: "<generation> 1", Err: errors.New("generation 1 is still accepted")})
 		<-read
 		return errors.New("calls are left")
 	})
-	want := []transport.AdminStep{
+	want := []admin.Step{
 		{Step: "delete", Detail: "generation 1", Seconds: 1.5},
 		{Step: "refused", Detail: "<generation> 1", Error: "generation 1 is still accepted"},
 	}
-	var got []transport.AdminStep
-	err := transport.NewAdminClient(socket).Revoke(t.Context(), service.RevokeRequest{User: "tw-0123456789-alice", Wait: true}, func(s transport.AdminStep) {
+	var got []admin.Step
+	err := admin.NewClient(socket).Revoke(t.Context(), service.RevokeRequest{User: "tw-0123456789-alice", Wait: true}, func(s admin.Step) {
 		got = append(got, s)
 		read <- struct{}{}
 	})
@@ -236,27 +238,27 @@ func TestAdminStreams(t *testing.T) {
 	}
 }
 
-// TestAdminDrainCuts: the number of calls that a deadline has ended arrives, and how a
+// TestDrainCuts: the number of calls that a deadline has ended arrives, and how a
 // wait goes is told from what was done.
-func TestAdminDrainCuts(t *testing.T) {
-	socket, _ := admin(t, func(_ context.Context, report func(service.Step)) error {
+func TestDrainCuts(t *testing.T) {
+	socket, _ := startAdmin(t, func(_ context.Context, report func(service.Step)) error {
 		report(service.Step{Name: "ending", Detail: "7 calls left", Passing: true})
 		return fmt.Errorf("drain: %w", &service.CutError{Calls: 7})
 	})
-	var got []transport.AdminStep
-	err := transport.NewAdminClient(socket).Drain(t.Context(), service.DrainRequest{Then: service.ThenStop}, func(s transport.AdminStep) { got = append(got, s) })
+	var got []admin.Step
+	err := admin.NewClient(socket).Drain(t.Context(), service.DrainRequest{Then: service.ThenStop}, func(s admin.Step) { got = append(got, s) })
 	if cut, ok := errors.AsType[*service.CutError](err); !ok || cut.Calls != 7 || err.Error() != "the deadline has cut 7 calls" {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]transport.AdminStep{{Step: "ending", Detail: "7 calls left", Passing: true}}, got); diff != "" {
+	if diff := cmp.Diff([]admin.Step{{Step: "ending", Detail: "7 calls left", Passing: true}}, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// TestAdminClientGone: an operation is not tied to the wait of the one who asked.
-func TestAdminClientGone(t *testing.T) {
+// TestClientGone: an operation is not tied to the wait of the one who asked.
+func TestClientGone(t *testing.T) {
 	ended := make(chan struct{})
-	socket, _ := admin(t, func(ctx context.Context, report func(service.Step)) error {
+	socket, _ := startAdmin(t, func(ctx context.Context, report func(service.Step)) error {
 		report(service.Step{Name: "delete"})
 		<-ctx.Done()
 		report(service.Step{Name: "after"})
@@ -264,7 +266,7 @@ func TestAdminClientGone(t *testing.T) {
 		return nil
 	})
 	ctx, hangUp := context.WithCancel(t.Context())
-	err := transport.NewAdminClient(socket).Revoke(ctx, service.RevokeRequest{All: true}, func(transport.AdminStep) { hangUp() })
+	err := admin.NewClient(socket).Revoke(ctx, service.RevokeRequest{All: true}, func(admin.Step) { hangUp() })
 	if err == nil || !strings.Contains(err.Error(), "context canceled") {
 		t.Errorf("got %v", err)
 	}
@@ -275,8 +277,8 @@ func TestAdminClientGone(t *testing.T) {
 	}
 }
 
-// TestAdminClientErrors: whatever is at the other end, the operator reads one line.
-func TestAdminClientErrors(t *testing.T) {
+// TestClientErrors: whatever is at the other end, the operator reads one line.
+func TestClientErrors(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -322,14 +324,14 @@ func TestAdminClientErrors(t *testing.T) {
 		"not JSON":          {says("HTTP/1.0 200 OK\r\n\r\n<html>"), "the answer ended early; turnwarden's log says what was done: invalid character '<' looking for beginning of value"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := transport.NewAdminClient(c.socket)
-			for _, ask := range []func(context.Context, func(transport.AdminStep)) error{
+			client := admin.NewClient(c.socket)
+			for _, ask := range []func(context.Context, func(admin.Step)) error{
 				client.Rotate,
-				func(ctx context.Context, report func(transport.AdminStep)) error {
+				func(ctx context.Context, report func(admin.Step)) error {
 					return client.Revoke(ctx, service.RevokeRequest{All: true}, report)
 				},
 			} {
-				err := ask(t.Context(), func(transport.AdminStep) {})
+				err := ask(t.Context(), func(admin.Step) {})
 				if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("got %v\nwant %s", err, c.want)
 				}
@@ -338,11 +340,11 @@ func TestAdminClientErrors(t *testing.T) {
 	}
 }
 
-// TestAdminReplyHoldsNoSecret has a real node rotate and revoke.
-func TestAdminReplyHoldsNoSecret(t *testing.T) {
-	node := mintingNode(t, "")
+// TestReplyHoldsNoSecret has a real node rotate and revoke.
+func TestReplyHoldsNoSecret(t *testing.T) {
+	node := transporttest.MintingNode(t, "")
 	socket := listen(t, func(l net.Listener) {
-		s := &http.Server{Handler: transport.NewAdminHandler(node, shown()), ConnContext: transport.AdminConnContext}
+		s := &http.Server{Handler: admin.NewHandler(node, shown()), ConnContext: admin.ConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})
@@ -370,27 +372,27 @@ func TestAdminReplyHoldsNoSecret(t *testing.T) {
 }
 
 // shown is a node that serves, and whose log has three lines.
-func shown() transport.Watched {
+func shown() admin.Watched {
 	tail := service.NewTail()
 	fmt.Fprintln(tail, "one")
 	fmt.Fprintln(tail, "two")
 	fmt.Fprintln(tail, "three")
-	return transport.Watched{Status: up, Log: tail}
+	return admin.Watched{Status: transporttest.Up, Log: tail}
 }
 
-func readable(t *testing.T) (*transport.AdminClient, *service.Tail) {
+func readable(t *testing.T) (*admin.Client, *service.Tail) {
 	w := shown()
-	return transport.NewAdminClient(listen(t, func(l net.Listener) {
-		s := &http.Server{Handler: transport.NewAdminHandler(operator{}, w), ConnContext: transport.AdminConnContext}
+	return admin.NewClient(listen(t, func(l net.Listener) {
+		s := &http.Server{Handler: admin.NewHandler(operator{}, w), ConnContext: admin.ConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})), w.Log
 }
 
-func TestAdminReads(t *testing.T) {
+func TestReads(t *testing.T) {
 	c, _ := readable(t)
 	s, err := c.Status(t.Context())
-	if want := transport.NewStatus(up()); err != nil || s.Node != want.Node || s.State != want.State || s.Ready != want.Ready {
+	if want := transport.NewStatus(transporttest.Up()); err != nil || s.Node != want.Node || s.State != want.State || s.Ready != want.Ready {
 		t.Errorf("got %+v, %v; want %+v", s, err, want)
 	}
 	var out strings.Builder
@@ -400,7 +402,7 @@ func TestAdminReads(t *testing.T) {
 }
 
 // A follower gets what is logged while it waits, at once, and ends when it wants to.
-func TestAdminFollow(t *testing.T) {
+func TestFollow(t *testing.T) {
 	c, tail := readable(t)
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()

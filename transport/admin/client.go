@@ -1,4 +1,4 @@
-package transport
+package admin
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 )
 
-// AdminClient asks a running turnwarden, over its admin socket.
-type AdminClient struct{ client http.Client }
+// Client asks a running turnwarden, over its admin socket.
+type Client struct{ client http.Client }
 
-// NewAdminClient returns the client of the turnwarden that listens on the socket.
-func NewAdminClient(socket string) *AdminClient {
+// NewClient returns the client of the turnwarden that listens on the socket.
+func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
@@ -26,46 +26,46 @@ func NewAdminClient(socket string) *AdminClient {
 		}
 		return c, nil
 	}
-	return &AdminClient{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
 // Rotate publishes a new credential now. Each step is told to report as it is done.
-func (c *AdminClient) Rotate(ctx context.Context, report func(AdminStep)) error {
-	return c.post(ctx, adminRotate, struct{}{}, report)
+func (c *Client) Rotate(ctx context.Context, report func(Step)) error {
+	return c.post(ctx, pathRotate, struct{}{}, report)
 }
 
 // Upgrade has turnwarden become the version that is installed now, and go on.
-func (c *AdminClient) Upgrade(ctx context.Context, report func(AdminStep)) error {
-	return c.post(ctx, adminUpgrade, struct{}{}, report)
+func (c *Client) Upgrade(ctx context.Context, report func(Step)) error {
+	return c.post(ctx, pathUpgrade, struct{}{}, report)
 }
 
 // Revoke takes credentials out of use at once.
-func (c *AdminClient) Revoke(ctx context.Context, r service.RevokeRequest, report func(AdminStep)) error {
-	return c.post(ctx, adminRevoke, r, report)
+func (c *Client) Revoke(ctx context.Context, r service.RevokeRequest, report func(Step)) error {
+	return c.post(ctx, pathRevoke, r, report)
 }
 
 // Maintenance takes the node out of the list, or ends that.
-func (c *AdminClient) Maintenance(ctx context.Context, on bool, report func(AdminStep)) error {
-	return c.post(ctx, adminMaintenance, maintenanceRequest{on}, report)
+func (c *Client) Maintenance(ctx context.Context, on bool, report func(Step)) error {
+	return c.post(ctx, pathMaintenance, maintenanceRequest{on}, report)
 }
 
 // Drain empties the node. The error is a *service.CutError where the limit has ended calls.
-func (c *AdminClient) Drain(ctx context.Context, r service.DrainRequest, report func(AdminStep)) error {
-	return c.post(ctx, adminDrain, r, report)
+func (c *Client) Drain(ctx context.Context, r service.DrainRequest, report func(Step)) error {
+	return c.post(ctx, pathDrain, r, report)
 }
 
 // Reload has the files looked at again. The error is a *service.RefusedError where they
 // have mistakes, as it is of a Drain that is to start turnserver with such files.
-func (c *AdminClient) Reload(ctx context.Context, r service.ReloadRequest, report func(AdminStep)) error {
-	return c.post(ctx, adminReload, r, report)
+func (c *Client) Reload(ctx context.Context, r service.ReloadRequest, report func(Step)) error {
+	return c.post(ctx, pathReload, r, report)
 }
 
 // Resume ends a drain, as far as that can be.
-func (c *AdminClient) Resume(ctx context.Context, report func(AdminStep)) error {
-	return c.post(ctx, adminResume, struct{}{}, report)
+func (c *Client) Resume(ctx context.Context, report func(Step)) error {
+	return c.post(ctx, pathResume, struct{}{}, report)
 }
 
-func (c *AdminClient) post(ctx context.Context, path string, request any, report func(AdminStep)) error {
+func (c *Client) post(ctx context.Context, path string, request any, report func(Step)) error {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
@@ -77,7 +77,7 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 	defer answer.Close()
 	dec := json.NewDecoder(answer)
 	for {
-		var s AdminStep
+		var s Step
 		if err := dec.Decode(&s); err != nil {
 			return fmt.Errorf("the answer ended early; turnwarden's log says what was done: %w", err)
 		}
@@ -95,7 +95,7 @@ func (c *AdminClient) post(ctx context.Context, path string, request any, report
 	}
 }
 
-func (c *AdminClient) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://turnwarden"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)

@@ -1,4 +1,4 @@
-package transport
+package web
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/turnwarden/turnwarden/transport/page"
+	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
 // mbits is a throughput in the words of people who buy links.

@@ -1,4 +1,4 @@
-package transport
+package web
 
 import (
 	"fmt"
@@ -9,21 +9,22 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/registry"
-	"github.com/turnwarden/turnwarden/transport/page"
+	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
-// NewWebHandler serves the operators' listener: metrics, health, readiness and the
+// NewHandler serves the operators' listener: metrics, health, readiness and the
 // status page. Nothing on it is secret.
-func NewWebHandler(telemetryPath string, metrics http.Handler, status func() service.Status, instrument Instrument) (http.Handler, error) {
-	return newWebHandler(telemetryPath, metrics, func(links []page.Link) page.Page { return nodePage(status(), links) }, func() (bool, []string) { return readiness(status()) }, instrument)
+func NewHandler(telemetryPath string, metrics http.Handler, status func() service.Status, instrument transport.Instrument) (http.Handler, error) {
+	return newHandler(telemetryPath, metrics, func(links []page.Link) page.Page { return nodePage(status(), links) }, func() (bool, []string) { return readiness(status()) }, instrument)
 }
 
-// NewGatewayWebHandler serves that of a gateway.
-func NewGatewayWebHandler(telemetryPath string, metrics http.Handler, status func() service.GatewayStatus, instrument Instrument) (http.Handler, error) {
-	return newWebHandler(telemetryPath, metrics, func(links []page.Link) page.Page { return gatewayPage(status(), links) }, func() (bool, []string) { return gatewayReadiness(status()) }, instrument)
+// NewGatewayHandler serves that of a gateway.
+func NewGatewayHandler(telemetryPath string, metrics http.Handler, status func() service.GatewayStatus, instrument transport.Instrument) (http.Handler, error) {
+	return newHandler(telemetryPath, metrics, func(links []page.Link) page.Page { return gatewayPage(status(), links) }, func() (bool, []string) { return gatewayReadiness(status()) }, instrument)
 }
 
-func newWebHandler(telemetryPath string, metrics http.Handler, build func([]page.Link) page.Page, ready func() (bool, []string), instrument Instrument) (http.Handler, error) {
+func newHandler(telemetryPath string, metrics http.Handler, build func([]page.Link) page.Page, ready func() (bool, []string), instrument transport.Instrument) (http.Handler, error) {
 	if !regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`).MatchString(telemetryPath) || strings.HasPrefix(telemetryPath, "/-/") || telemetryPath == "/events" || telemetryPath == "/probe" {
 		return nil, fmt.Errorf("--web.telemetry-path: found %q; accepted: a path like /metrics, not /events, not /probe, not below /-/", telemetryPath)
 	}
