@@ -12,18 +12,17 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
+	"github.com/turnwarden/turnwarden/service/gateway"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/web"
 )
 
 const gatewayGolden = "testdata/gateway.prom"
 
-// gateway returns the metrics of a gateway that does not run.
-func gateway(status service.GatewayStatus) *metrics.Metrics {
+// metricsOf returns the metrics of a gateway that does not run.
+func metricsOf(status service.GatewayStatus) *metrics.Metrics {
 	m := metrics.NewGateway()
-	f := transport.NewFleet(transport.FleetConfig{
-		GatewayConfig: service.GatewayConfig{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:2181"}}}}, Metrics: m.Gateway,
-	})
+	f := gateway.New(gateway.Config{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:2181"}}}, Metrics: m.Gateway}, transport.NewNodeClient(transport.NodeAccess{}))
 	observed := func() service.GatewayStatus { return status }
 	transport.NewAPIHandler(transport.NewEndpoints(f), m.Instrument, transport.APIOptions{Fleet: observed})
 	if _, err := web.NewGatewayHandler("/metrics", http.NotFoundHandler(), observed, m.Instrument); err != nil {
@@ -55,7 +54,7 @@ func fleetOf() service.GatewayStatus {
 
 // TestGoldenOfGateway is TestGolden for a gateway.
 func TestGoldenOfGateway(t *testing.T) {
-	m := gateway(fleetOf())
+	m := metricsOf(fleetOf())
 	m.Gateway.Fetch.Observe(.003)
 	m.Gateway.Fleet.Operations.With("operation", "get").Add(7)
 	m.Gateway.Fleet.Failures.With("operation", "get").Add(1)
@@ -92,7 +91,7 @@ func TestGatewaySeriesAreBounded(t *testing.T) {
 			name := strings.Repeat("x", len(s.Fleet.Nodes))
 			s.Fleet.Nodes = append(s.Fleet.Nodes, &fleet.Node{Name: name, Record: directory.Record{State: name, Region: name, Version: name}})
 		}
-		text, _ := exposition(t, gateway(s), "")
+		text, _ := exposition(t, metricsOf(s), "")
 		return strings.Count(text, "\nturnwarden_")
 	}
 	if few, many := count(0), count(2000); few != many {

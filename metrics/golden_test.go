@@ -119,7 +119,7 @@ func TestPromtool(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for _, m := range []*metrics.Metrics{node(serving()), gateway(fleetOf())} {
+	for _, m := range []*metrics.Metrics{node(serving()), metricsOf(fleetOf())} {
 		problems, err := testutil.GatherAndLint(m.Gatherer())
 		if err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func TestNamesAndHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := gateway(fleetOf()).Gatherer().Gather()
+	more, err := metricsOf(fleetOf()).Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

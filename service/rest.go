@@ -1,15 +1,11 @@
 package service
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"hash"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,50 +14,11 @@ import (
 	"github.com/turnwarden/turnwarden/service/credential"
 )
 
-// ErrBadRequest says that the caller asked for something that cannot be given.
-var ErrBadRequest = errors.New("bad request")
-
-// maxUserID bounds what a client may call itself.
-const maxUserID = 64
-
-// isUserID says what may follow the expiry in a username: what coturn takes
-// (is_secure_string) less the colon, which separates the two.
-func isUserID(s string) bool {
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("._@=+-", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return 0 < len(s) && len(s) <= maxUserID
-}
-
-// anonymous is the id of a client that names none.
-const anonymous = "client"
-
-// wishes is what a client says of its own credential: whose it is, and how long it is to
-// last; 0 = not said.
-func (r CredentialRequest) wishes() (id string, ttl time.Duration, err error) {
-	id = cmp.Or(r.UserID, anonymous)
-	if !isUserID(id) {
-		return "", 0, fmt.Errorf("%w: userid: accepted are 1 to 64 letters, digits and ._@=+-", ErrBadRequest)
-	}
-	if r.TTL == "" {
-		return id, 0, nil
-	}
-	seconds, err := strconv.ParseUint(r.TTL, 10, 31)
-	if err != nil || seconds == 0 {
-		return "", 0, fmt.Errorf("%w: ttl: accepted is a whole number of seconds above 0", ErrBadRequest)
-	}
-	return id, time.Duration(seconds) * time.Second, nil
-}
-
 // personal makes a credential of the client's own out of the shared secret g, as in
 // the TURN REST draft: the username says when it ends, the password proves that we
 // said so. It never outlives the secret, which is deleted then.
 func (s *signer) personal(g credential.Credential, r CredentialRequest, now time.Time) (Credential, error) {
-	id, ttl, err := r.wishes()
+	id, ttl, err := r.Wishes()
 	if err != nil {
 		return Credential{}, err
 	}

@@ -1,12 +1,15 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/credential"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 // Service is what a node offers to those who place calls.
@@ -28,7 +31,7 @@ type CredentialRequest struct {
 // Picker is what a fleet offers beside.
 type Picker interface {
 	// Pick returns servers for one client, the best first, or ErrNoServer.
-	Pick(ctx context.Context, r PickRequest) ([]*fleet.Node, error)
+	Pick(ctx context.Context, r PickRequest) ([]Server, error)
 }
 
 // PickRequest says which servers a client is to get.
@@ -58,3 +61,42 @@ var ErrNoCredential = errors.New("no valid credential now")
 
 // ErrNoServer says that no server of the fleet is up.
 var ErrNoServer = errors.New("no TURN server of the fleet is up")
+
+// ErrBadRequest says that the caller asked for something that cannot be given.
+var ErrBadRequest = errors.New("bad request")
+
+// maxUserID bounds what a client may call itself.
+const maxUserID = 64
+
+// isUserID says what may follow the expiry in a username: what coturn takes
+// (is_secure_string) less the colon, which separates the two.
+func isUserID(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("._@=+-", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= maxUserID
+}
+
+// anonymous is the id of a client that names none.
+const anonymous = "client"
+
+// Wishes is what a client says of its own credential: whose it is, and how long it is to
+// last; 0 = not said.
+func (r CredentialRequest) Wishes() (id string, ttl time.Duration, err error) {
+	id = cmp.Or(r.UserID, anonymous)
+	if !isUserID(id) {
+		return "", 0, fmt.Errorf("%w: userid: accepted are 1 to 64 letters, digits and ._@=+-", ErrBadRequest)
+	}
+	if r.TTL == "" {
+		return id, 0, nil
+	}
+	seconds, err := strconv.ParseUint(r.TTL, 10, 31)
+	if err != nil || seconds == 0 {
+		return "", 0, fmt.Errorf("%w: ttl: accepted is a whole number of seconds above 0", ErrBadRequest)
+	}
+	return id, time.Duration(seconds) * time.Second, nil
+}

@@ -35,12 +35,11 @@ type Server struct {
 	Version      string   `json:"version"`
 }
 
-func serverOf(n *fleet.Node, now time.Time) Server {
-	r := &n.Record
+func serverOf(s service.Server, now time.Time) Server {
 	return Server{
-		Node: n.Name, State: n.State(), Region: r.Region, Zone: r.Zone, URIs: append([]string{}, r.URIs...), RESTAddr: r.RESTAddr,
-		FreeMbps: r.FreeTraffic, CapacityMbps: r.CapacityMbps, RxMbps: r.RxMbps, TxMbps: r.TxMbps, Allocations: r.Allocations,
-		Generation: r.Generation, AgeSeconds: float64(now.Sub(n.Written).Milliseconds()) / 1000, Held: n.Held, Version: r.Version,
+		Node: s.Name, State: s.State, Region: s.Region, Zone: s.Zone, URIs: append([]string{}, s.URIs...), RESTAddr: s.RESTAddr,
+		FreeMbps: s.FreeMbps, CapacityMbps: s.CapacityMbps, RxMbps: s.RxMbps, TxMbps: s.TxMbps, Allocations: s.Allocations,
+		Generation: s.Generation, AgeSeconds: float64(now.Sub(s.Written).Milliseconds()) / 1000, Held: s.Held, Version: s.Version,
 	}
 }
 
@@ -62,7 +61,7 @@ func NewFleetStatus(s *fleet.Snapshot, session directory.Status, now time.Time) 
 		Rejected: s.Rejected, Nodes: make([]Server, 0, len(s.Nodes)),
 	}
 	for _, n := range s.Nodes {
-		t.Nodes = append(t.Nodes, serverOf(n, now))
+		t.Nodes = append(t.Nodes, serverOf(service.ServerOf(n), now))
 	}
 	return t
 }
@@ -111,8 +110,8 @@ func encodePick(_ context.Context, w http.ResponseWriter, response any) error {
 	var reply struct {
 		Servers []Server `json:"servers"`
 	}
-	for _, n := range response.([]*fleet.Node) {
-		reply.Servers = append(reply.Servers, serverOf(n, now))
+	for _, s := range response.([]service.Server) {
+		reply.Servers = append(reply.Servers, serverOf(s, now))
 	}
 	body, _ := json.Marshal(reply) // of strings, numbers and booleans
 	write(w, http.StatusOK, applicationJSON, body)

@@ -3,7 +3,6 @@ package transport_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
@@ -21,17 +19,17 @@ import (
 type aPicker struct {
 	fake
 	asked service.PickRequest
-	nodes []*fleet.Node
+	nodes []service.Server
 	err   error
 }
 
-func (p *aPicker) Pick(_ context.Context, r service.PickRequest) ([]*fleet.Node, error) {
+func (p *aPicker) Pick(_ context.Context, r service.PickRequest) ([]service.Server, error) {
 	p.asked = r
 	return p.nodes, p.err
 }
 
 func TestPick(t *testing.T) {
-	p := &aPicker{fake: good, nodes: []*fleet.Node{transporttest.Node("turn-1", "up", 812.4), transporttest.Node("turn-2", "up", 300)}}
+	p := &aPicker{fake: good, nodes: []service.Server{service.ServerOf(transporttest.Node("turn-1", "up", 812.4)), service.ServerOf(transporttest.Node("turn-2", "up", 300))}}
 	s := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(p), transporttest.Plain, transport.APIOptions{}))
 	r, body := transporttest.Ask(t, s, http.MethodGet, "/v1/pick?n=2&region=eu&zone=eu-a&client=room+7", nil)
 	if want := (service.PickRequest{N: 2, Region: "eu", Zone: "eu-a", Client: "room 7"}); p.asked != want {
@@ -159,21 +157,4 @@ func TestFleetEvents(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// TestNewFleet: what is not said has a default, and a fleet that does not run has nothing
-// to hand out.
-func TestNewFleet(t *testing.T) {
-	f := transport.NewFleet(transport.FleetConfig{GatewayConfig: service.GatewayConfig{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:1"}}}}})
-	if _, err := f.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := f.Pick(t.Context(), service.PickRequest{}); !errors.Is(err, service.ErrNoServer) {
-		t.Errorf("got %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := f.Run(ctx); err != nil {
-		t.Errorf("Run: %v", err)
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
+	"github.com/turnwarden/turnwarden/service/gateway"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/transporttest"
@@ -66,7 +67,7 @@ func BenchmarkGateway(b *testing.B) {
 
 // registeredFleet runs a fleet of so many nodes, which one server plays on an address for
 // each, registered in a real ZooKeeper.
-func registeredFleet(b *testing.B, nodes int) *transport.Fleet {
+func registeredFleet(b *testing.B, nodes int) *gateway.Gateway {
 	b.Helper()
 	z := realtest.StartZooKeeper(b)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -81,7 +82,7 @@ func registeredFleet(b *testing.B, nodes int) *transport.Fleet {
 	b.Cleanup(played.Close)
 	session := directory.New(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 30 * time.Second, ACL: directory.ACLOpen},
 		slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
-	f := transport.NewFleet(transport.FleetConfig{GatewayConfig: service.GatewayConfig{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{z.Addr()}}}}})
+	f := gateway.New(gateway.Config{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{z.Addr()}}}}, transport.NewNodeClient(transport.NodeAccess{}))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	for _, run := range []func(context.Context) error{session.Run, f.Run} {

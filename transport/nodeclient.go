@@ -20,7 +20,6 @@ import (
 	kithttp "github.com/go-kit/kit/transport/http"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 // NodeAccess says how nodes are asked.
@@ -66,6 +65,9 @@ func NewNodeClient(a NodeAccess) *NodeClient {
 	return c
 }
 
+// Allows implements gateway.NodeClient.
+func (c *NodeClient) Allows(addr netip.Addr) bool { return c.access.Allows(addr) }
+
 // Allows says whether a node may be asked at an address.
 func (a NodeAccess) Allows(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
@@ -82,18 +84,18 @@ func (c *NodeClient) SetToken(token service.Secret) { c.token.Store(&token) }
 func (c *NodeClient) Close() { c.client.CloseIdleConnections() }
 
 type nodeRequest struct {
-	node    *fleet.Node
+	node    service.Server
 	request service.CredentialRequest
 }
 
-// Credential implements service.NodeClient.
-func (c *NodeClient) Credential(ctx context.Context, n *fleet.Node, r service.CredentialRequest) (service.Credential, error) {
+// Credential implements gateway.NodeClient.
+func (c *NodeClient) Credential(ctx context.Context, n service.Server, r service.CredentialRequest) (service.Credential, error) {
 	answer, err := c.ask(ctx, nodeRequest{n, r})
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // its URL may name a client
 		}
-		return service.Credential{}, fmt.Errorf("ask %s at %s: %w", n.Name, n.Record.RESTAddr, err)
+		return service.Credential{}, fmt.Errorf("ask %s at %s: %w", n.Name, n.RESTAddr, err)
 	}
 	return answer.(service.Credential), nil
 }
@@ -101,8 +103,8 @@ func (c *NodeClient) Credential(ctx context.Context, n *fleet.Node, r service.Cr
 // request implements kithttp.CreateRequestFunc.
 func (c *NodeClient) request(ctx context.Context, request any) (*http.Request, error) {
 	r := request.(nodeRequest)
-	target := url.URL{Scheme: "http", Host: r.node.Record.RESTAddr, Path: "/turncredential"}
-	if r.node.Record.RESTScheme == "https" {
+	target := url.URL{Scheme: "http", Host: r.node.RESTAddr, Path: "/turncredential"}
+	if r.node.RESTScheme == "https" {
 		target.Scheme = "https"
 	}
 	q := url.Values{}

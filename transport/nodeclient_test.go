@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/transporttest"
@@ -37,7 +35,7 @@ func askNode(t *testing.T, a transport.NodeAccess, scheme, addr string, r servic
 	c.SetToken(nodeToken)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return c.Credential(ctx, &fleet.Node{Name: "turn-1", Record: directory.Record{RESTAddr: addr, RESTScheme: scheme}}, r)
+	return c.Credential(ctx, service.Server{Name: "turn-1", RESTAddr: addr, RESTScheme: scheme}, r)
 }
 
 // TestNodeReplies: what nodes say, and what is made of it.

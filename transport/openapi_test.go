@@ -21,7 +21,6 @@ import (
 
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/transporttest"
@@ -111,8 +110,8 @@ type everything struct {
 	err error
 }
 
-func (e everything) Pick(context.Context, service.PickRequest) ([]*fleet.Node, error) {
-	return []*fleet.Node{transporttest.Node("turn-1", "up", 812.4)}, e.err
+func (e everything) Pick(context.Context, service.PickRequest) ([]service.Server, error) {
+	return []service.Server{service.ServerOf(transporttest.Node("turn-1", "up", 812.4))}, e.err
 }
 
 // apis are the servers that the exchanges are on, each with the headers that are sent.

@@ -16,7 +16,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/transporttest"
 )
@@ -134,9 +133,9 @@ type recording struct {
 	asked *service.PickRequest
 }
 
-func (p *recording) Pick(_ context.Context, r service.PickRequest) ([]*fleet.Node, error) {
+func (p *recording) Pick(_ context.Context, r service.PickRequest) ([]service.Server, error) {
 	p.asked = &r
-	return []*fleet.Node{transporttest.Node("turn-1", "up", 812.4)}, nil
+	return []service.Server{service.ServerOf(transporttest.Node("turn-1", "up", 812.4))}, nil
 }
 
 // check holds an answer of /v1/pick against what was asked: it is passed on as it stands,

@@ -15,6 +15,7 @@ import (
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
+	"github.com/turnwarden/turnwarden/service/gateway"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/web"
 )
@@ -25,7 +26,7 @@ import (
 //	HAProxy ──────────── agent-check ────────────────────► agent ┤
 //	Prometheus ───────── GET /metrics ───────────────────► web ──┤
 //	                                                             ▼
-//	ZooKeeper ──► fleet.Watcher ──► fleet.Picker ──► service.Gateway ── GET /turncredential ──► nodes
+//	ZooKeeper ──► fleet.Watcher ──► fleet.Picker ──► gateway.Gateway ── GET /turncredential ──► nodes
 //
 // The parts first, then the actors in the order in which they stop.
 func runGateway(f flags, logger *slog.Logger, s *signals) error {
@@ -51,18 +52,19 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	var events *transport.Events
 	at.fleet.Changed = func() { events.Kick() }
 	at.fleet.Logger, at.fleet.Metrics = part("fleet"), counts.Gateway
-	gateway := transport.NewFleet(at.fleet)
-	if err := at.useNodeToken(cfg.Gateway.Node, gateway); err != nil {
+	nodes := transport.NewNodeClient(at.node)
+	if err := at.useNodeToken(cfg.Gateway.Node, nodes); err != nil {
 		return refuse(err)
 	}
+	whole := gateway.New(at.fleet, nodes)
 	status := func() service.GatewayStatus {
-		s := gateway.Status()
+		s := whole.Status()
 		s.Journal = journal.Lines()
 		return s
 	}
 	events = transport.NewFleetEvents(status, at.api.subscribers)
 	counts.ObserveGateway(status)
-	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(gateway), counts.Instrument, transport.APIOptions{
+	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(whole), counts.Instrument, transport.APIOptions{
 		URIs: true, Access: at.api.access, Fleet: status, Events: events,
 	}), part("api"))
 	pages, err := web.NewGatewayHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
@@ -78,14 +80,14 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("notify", notify.run)
-	addStop("unready", gateway.Stop)
+	addStop("unready", whole.Stop)
 	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api, at.api.conns)) // what is under way still needs the fleet
 	if at.agent != nil {
 		agent := transport.NewAgent(status)
 		addRun("agent", func(ctx context.Context) error { return agent.Serve(ctx, at.agent) })
 	}
 	addRun("events", events.Run)
-	addRun("fleet", gateway.Run)
+	addRun("fleet", whole.Run)
 	if len(at.files) > 0 {
 		addRun("files", func(ctx context.Context) error {
 			return watch(ctx, func() []*watched { return at.files }, part("files"), counts.FileUsable)
@@ -100,7 +102,8 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 
 // gatewaySite is what was found out and opened before the start.
 type gatewaySite struct {
-	fleet      transport.FleetConfig
+	fleet      gateway.Config
+	node       transport.NodeAccess
 	api        *apiSite
 	web, agent net.Listener // agent is nil without one
 	files      []*watched
@@ -113,21 +116,19 @@ func prepareGateway(ctx context.Context, cfg GatewayFile, f flags, logger *slog.
 			s.close()
 		}
 	}()
-	s.fleet = transport.FleetConfig{
-		GatewayConfig: service.GatewayConfig{
-			Fleet: fleet.Config{Path: cfg.Registry.Path}, HedgeAfter: cfg.Gateway.HedgeAfter,
-			Rules: fleet.Rules{
-				Algorithm: fleet.Algorithm(cfg.Gateway.Algorithm), Region: cfg.Gateway.Region, Zone: cfg.Gateway.Zone, ReserveMbps: cfg.Gateway.ReserveMbps,
-			},
+	s.fleet = gateway.Config{
+		Fleet: fleet.Config{Path: cfg.Registry.Path}, HedgeAfter: cfg.Gateway.HedgeAfter,
+		Rules: fleet.Rules{
+			Algorithm: fleet.Algorithm(cfg.Gateway.Algorithm), Region: cfg.Gateway.Region, Zone: cfg.Gateway.Zone, ReserveMbps: cfg.Gateway.ReserveMbps,
 		},
-		Node: transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP},
 	}
+	s.node = transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP}
 	r := cfg.Registry
 	if s.fleet.Fleet.Directory, err = sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS); err != nil {
 		return nil, err
 	}
 	n := cfg.Gateway.Node
-	if s.fleet.Node.TLS, err = clientTLS(TLSConfig{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
+	if s.node.TLS, err = clientTLS(TLSConfig{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
 		return nil, fmt.Errorf("gateway.node: %w", err)
 	}
 	if s.web, err = listenWeb(ctx, f, listen); err != nil {
@@ -157,7 +158,7 @@ func (s *gatewaySite) close() {
 }
 
 // useNodeToken reads the file of the token now, and again when it changes.
-func (s *gatewaySite) useNodeToken(cfg NodeAccessConfig, f *transport.Fleet) error {
+func (s *gatewaySite) useNodeToken(cfg NodeAccessConfig, nodes *transport.NodeClient) error {
 	if cfg.TokenFile == "" {
 		return nil
 	}
@@ -166,7 +167,7 @@ func (s *gatewaySite) useNodeToken(cfg NodeAccessConfig, f *transport.Fleet) err
 		if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			return errors.New("found no token; accepted: one line with the token that turnwarden token NAME printed")
 		}
-		f.SetNodeToken(service.Secret(token))
+		nodes.SetToken(service.Secret(token))
 		return nil
 	}}
 	s.files = append(s.files, file)

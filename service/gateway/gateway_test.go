@@ -1,10 +1,10 @@
-package service
+package gateway
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -12,8 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-kit/kit/metrics/discard"
-
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
 )
@@ -39,8 +38,7 @@ type answering struct {
 func newMadeUp(names ...string) (*madeUp, *Gateway) {
 	m := &madeUp{nodes: map[string]*fleet.Node{}, answers: map[string]answering{}}
 	g := &Gateway{
-		cfg: GatewayConfig{HedgeAfter: 300 * time.Millisecond}, watcher: m, picker: fleet.NewPicker(fleet.Rules{}), client: m,
-		logger: slog.New(slog.DiscardHandler), metrics: GatewayMetrics{Fetch: discard.NewHistogram()}, changed: func() {},
+		cfg: Config{}.withDefaults(), watcher: m, picker: fleet.NewPicker(fleet.Rules{}), client: m,
 	}
 	m.changed = g.fleetChanged
 	for _, name := range names {
@@ -53,7 +51,7 @@ func newMadeUp(names ...string) (*madeUp, *Gateway) {
 func (m *madeUp) set(name string, change func(*fleet.Node)) {
 	m.mu.Lock()
 	n := fleet.Node{Name: name, Registration: 1, Record: directory.Record{
-		Node: name, State: StateUp, FreeTraffic: .001, CapacityMbps: 1000, Generation: 1, URIs: []string{"turn:" + name},
+		Node: name, State: service.StateUp, FreeTraffic: .001, CapacityMbps: 1000, Generation: 1, URIs: []string{"turn:" + name},
 	}}
 	if name == "a" {
 		n.Record.FreeTraffic, n.Record.CapacityMbps = 800_000, 800_000
@@ -76,6 +74,10 @@ func (m *madeUp) remove(name string) {
 
 func (m *madeUp) Run(context.Context) error { return nil }
 
+func (m *madeUp) Allows(netip.Addr) bool { return true }
+
+func (m *madeUp) Close() {}
+
 func (m *madeUp) Session() directory.Status { return directory.Status{State: directory.Connected} }
 
 func (m *madeUp) Snapshot() *fleet.Snapshot {
@@ -94,7 +96,7 @@ func (m *madeUp) Snapshot() *fleet.Snapshot {
 
 // Credential implements NodeClient. What is handed out is what the node has when it
 // answers, and its record may show that only later.
-func (m *madeUp) Credential(ctx context.Context, n *fleet.Node, r CredentialRequest) (Credential, error) {
+func (m *madeUp) Credential(ctx context.Context, n service.Server, r service.CredentialRequest) (service.Credential, error) {
 	m.mu.Lock()
 	a, ok := m.answers[n.Name]
 	if !ok {
@@ -105,10 +107,10 @@ func (m *madeUp) Credential(ctx context.Context, n *fleet.Node, r CredentialRequ
 	m.mu.Unlock()
 	select {
 	case <-ctx.Done():
-		return Credential{}, ctx.Err()
+		return service.Credential{}, ctx.Err()
 	case <-time.After(a.after):
 	}
-	return Credential{
+	return service.Credential{
 		Username: fmt.Sprintf("%s-%d-%d", n.Name, issue.registration, issue.generation), Password: "p", Expires: time.Now().Add(time.Hour),
 	}, a.err
 }
@@ -129,7 +131,7 @@ func (m *madeUp) questions() string {
 }
 
 // want asks the gateway.
-func want(t *testing.T, m *madeUp, g *Gateway, r CredentialRequest, username, asked string) {
+func want(t *testing.T, m *madeUp, g *Gateway, r service.CredentialRequest, username, asked string) {
 	t.Helper()
 	c, err := g.Credential(t.Context(), r)
 	if err != nil || c.Username != username || len(c.URIs) != 1 || c.URIs[0] != "turn:"+username[:1] {
@@ -143,19 +145,19 @@ func want(t *testing.T, m *madeUp, g *Gateway, r CredentialRequest, username, as
 func TestGatewayKeepsCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, g := newMadeUp("a")
-		forAlice := CredentialRequest{UserID: "alice", TTL: "60"}
+		forAlice := service.CredentialRequest{UserID: "alice", TTL: "60"}
 		want(t, m, g, forAlice, "a-1-1", "a") // a user that all share is asked for nobody in particular
 		want(t, m, g, forAlice, "a-1-1", "")
 		time.Sleep(59 * time.Minute)
-		want(t, m, g, CredentialRequest{}, "a-1-1", "")
+		want(t, m, g, service.CredentialRequest{}, "a-1-1", "")
 		time.Sleep(time.Minute)
-		want(t, m, g, CredentialRequest{}, "a-1-1", "a") // it has expired
+		want(t, m, g, service.CredentialRequest{}, "a-1-1", "a") // it has expired
 		m.set("a", func(n *fleet.Node) { n.Record.Generation = 2; n.Record.URIs = []string{"turn:a"} })
-		want(t, m, g, CredentialRequest{}, "a-1-2", "a")
+		want(t, m, g, service.CredentialRequest{}, "a-1-2", "a")
 		m.set("a", func(n *fleet.Node) { n.Record.FreeTraffic = 700 }) // another write
-		want(t, m, g, CredentialRequest{}, "a-1-2", "")
+		want(t, m, g, service.CredentialRequest{}, "a-1-2", "")
 		m.set("a", func(n *fleet.Node) { n.Registration = 2 }) // which may have lost its state
-		want(t, m, g, CredentialRequest{}, "a-2-2", "a")
+		want(t, m, g, service.CredentialRequest{}, "a-2-2", "a")
 		if s := g.Status(); s.Kept != 1 || s.Counts.Kept != 3 || s.Counts.Fetched != 4 || s.Counts.Fetches != 4 || len(s.Avoided) != 0 {
 			t.Errorf("status %+v", s)
 		}
@@ -167,7 +169,7 @@ func TestGatewayKeepsCredentials(t *testing.T) {
 		m.set("b", func(n *fleet.Node) { n.Record.Mode = "secret" })
 		want(t, m, g, forAlice, "b-1-1", "b alice 60")
 		want(t, m, g, forAlice, "b-1-1", "b alice 60")
-		want(t, m, g, CredentialRequest{}, "b-1-1", "b")
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "b")
 		if g.Status().Kept != 0 {
 			t.Error("a credential of a client's own is kept")
 		}
@@ -184,12 +186,12 @@ func TestGatewayUnsure(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, g := newMadeUp("a")
 				m.answer("a", answering{after: 200 * time.Millisecond})
-				want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+				want(t, m, g, service.CredentialRequest{}, "a-1-1", "a")
 				doubt(m)
 				time.Sleep(800 * time.Millisecond)
-				want(t, m, g, CredentialRequest{}, "a-1-1", "")
+				want(t, m, g, service.CredentialRequest{}, "a-1-1", "")
 				time.Sleep(time.Millisecond)
-				want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+				want(t, m, g, service.CredentialRequest{}, "a-1-1", "a")
 			})
 		})
 	}
@@ -203,17 +205,17 @@ func TestGatewayHedges(t *testing.T) {
 		want    string // "" = none
 		after   time.Duration
 		asked   int
-		counts  GatewayCounts
+		counts  service.GatewayCounts
 		avoided int
 	}{
-		"the first answers":                {nil, "a", 0, 1, GatewayCounts{Fetched: 1, Fetches: 1}, 0},
-		"the first is slow":                {map[string]answering{"a": {after: 299 * time.Millisecond}}, "a", 299 * time.Millisecond, 1, GatewayCounts{Fetched: 1, Fetches: 1}, 0},
-		"the first hangs":                  {map[string]answering{"a": {after: hour}}, "bc", 300 * time.Millisecond, 2, GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2, FetchesFailed: 1}, 1},
-		"the first is slower":              {map[string]answering{"a": {after: 400 * time.Millisecond}, "*": {after: 200 * time.Millisecond}}, "a", 400 * time.Millisecond, 2, GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2}, 0},
-		"the first is down":                {map[string]answering{"a": {err: down}}, "bc", 0, 2, GatewayCounts{Fetched: 1, Failed: 1, Fetches: 2, FetchesFailed: 1}, 1},
-		"all are down":                     {map[string]answering{"*": {err: down}}, "", 0, 3, GatewayCounts{None: 1, Failed: 2, Fetches: 3, FetchesFailed: 3}, 3},
-		"all hang":                         {map[string]answering{"*": {after: hour}}, "", 2100 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 2, Fetches: 3, FetchesFailed: 3}, 3},
-		"one hangs, the next ones are off": {map[string]answering{"a": {after: hour}, "*": {err: down}}, "", 1500 * time.Millisecond, 3, GatewayCounts{None: 1, Slow: 1, Failed: 1, Fetches: 3, FetchesFailed: 3}, 3},
+		"the first answers":                {nil, "a", 0, 1, service.GatewayCounts{Fetched: 1, Fetches: 1}, 0},
+		"the first is slow":                {map[string]answering{"a": {after: 299 * time.Millisecond}}, "a", 299 * time.Millisecond, 1, service.GatewayCounts{Fetched: 1, Fetches: 1}, 0},
+		"the first hangs":                  {map[string]answering{"a": {after: hour}}, "bc", 300 * time.Millisecond, 2, service.GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2, FetchesFailed: 1}, 1},
+		"the first is slower":              {map[string]answering{"a": {after: 400 * time.Millisecond}, "*": {after: 200 * time.Millisecond}}, "a", 400 * time.Millisecond, 2, service.GatewayCounts{Fetched: 1, Slow: 1, Fetches: 2}, 0},
+		"the first is down":                {map[string]answering{"a": {err: down}}, "bc", 0, 2, service.GatewayCounts{Fetched: 1, Failed: 1, Fetches: 2, FetchesFailed: 1}, 1},
+		"all are down":                     {map[string]answering{"*": {err: down}}, "", 0, 3, service.GatewayCounts{None: 1, Failed: 2, Fetches: 3, FetchesFailed: 3}, 3},
+		"all hang":                         {map[string]answering{"*": {after: hour}}, "", 2100 * time.Millisecond, 3, service.GatewayCounts{None: 1, Slow: 2, Fetches: 3, FetchesFailed: 3}, 3},
+		"one hangs, the next ones are off": {map[string]answering{"a": {after: hour}, "*": {err: down}}, "", 1500 * time.Millisecond, 3, service.GatewayCounts{None: 1, Slow: 1, Failed: 1, Fetches: 3, FetchesFailed: 3}, 3},
 	} {
 		for _, mode := range []string{"", "secret"} {
 			t.Run(name+mode, func(t *testing.T) {
@@ -226,11 +228,11 @@ func TestGatewayHedges(t *testing.T) {
 						m.answer(node, a)
 					}
 					began := time.Now()
-					c, err := g.Credential(t.Context(), CredentialRequest{})
+					c, err := g.Credential(t.Context(), service.CredentialRequest{})
 					took := time.Since(began)
 					switch test.want {
 					case "":
-						if !errors.Is(err, ErrNoCredential) {
+						if !errors.Is(err, service.ErrNoCredential) {
 							t.Errorf("got %+v, %v; want ErrNoCredential", c, err)
 						}
 					default:
@@ -264,18 +266,18 @@ func TestGatewayHedges(t *testing.T) {
 func TestGatewayBadRequests(t *testing.T) {
 	for name, test := range map[string]struct {
 		mode     string
-		request  CredentialRequest
+		request  service.CredentialRequest
 		username string // "" = the client is told
 		asked    string
 		avoided  int
 	}{
-		"what a node refuses":             {"secret", CredentialRequest{UserID: "alice"}, "", "a alice", 0},
-		"what no node takes":              {"secret", CredentialRequest{UserID: strings.Repeat("\xff", 12<<10)}, "", "", 0},
-		"nor as a time":                   {"secret", CredentialRequest{TTL: strings.Repeat("9", 12<<10)}, "", "", 0},
-		"nothing was said":                {"secret", CredentialRequest{Region: "eu"}, "b-1-1", "a, b", 1},
-		"nothing was passed on":           {"", CredentialRequest{UserID: "alice", TTL: "60"}, "b-1-1", "a, b", 1},
-		"what nobody reads in mode user":  {"", CredentialRequest{UserID: "\n"}, "b-1-1", "a, b", 1},
-		"what nobody reads, as of a time": {"", CredentialRequest{TTL: "-"}, "b-1-1", "a, b", 1},
+		"what a node refuses":             {"secret", service.CredentialRequest{UserID: "alice"}, "", "a alice", 0},
+		"what no node takes":              {"secret", service.CredentialRequest{UserID: strings.Repeat("\xff", 12<<10)}, "", "", 0},
+		"nor as a time":                   {"secret", service.CredentialRequest{TTL: strings.Repeat("9", 12<<10)}, "", "", 0},
+		"nothing was said":                {"secret", service.CredentialRequest{Region: "eu"}, "b-1-1", "a, b", 1},
+		"nothing was passed on":           {"", service.CredentialRequest{UserID: "alice", TTL: "60"}, "b-1-1", "a, b", 1},
+		"what nobody reads in mode user":  {"", service.CredentialRequest{UserID: "\n"}, "b-1-1", "a, b", 1},
+		"what nobody reads, as of a time": {"", service.CredentialRequest{TTL: "-"}, "b-1-1", "a, b", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -283,10 +285,10 @@ func TestGatewayBadRequests(t *testing.T) {
 				for _, node := range []string{"a", "b"} {
 					m.set(node, func(n *fleet.Node) { n.Record.Mode = test.mode })
 				}
-				m.answer("a", answering{err: fmt.Errorf("%w: ttl", ErrBadRequest)})
+				m.answer("a", answering{err: fmt.Errorf("%w: ttl", service.ErrBadRequest)})
 				c, err := g.Credential(t.Context(), test.request)
 				switch {
-				case test.username == "" && !errors.Is(err, ErrBadRequest), test.username != "" && (err != nil || c.Username != test.username):
+				case test.username == "" && !errors.Is(err, service.ErrBadRequest), test.username != "" && (err != nil || c.Username != test.username):
 					t.Errorf("got %q, %v; want %q", c.Username, err, test.username)
 				}
 				if asked := m.questions(); asked != test.asked {
@@ -313,14 +315,14 @@ func TestGatewayAmongSeeds(t *testing.T) {
 		m.set("a", func(n *fleet.Node) { n.Record.FreeTraffic = 100 })
 		m.set("z", func(n *fleet.Node) { n.Record.FreeTraffic = 100 })
 		for range 100 {
-			if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || len(c.URIs) == 0 {
+			if c, err := g.Credential(t.Context(), service.CredentialRequest{}); err != nil || len(c.URIs) == 0 {
 				t.Fatalf("got %+v, %v", c, err)
 			}
 		}
 		m.answer("a", answering{err: errors.New("connection refused")})
 		m.set("a", func(n *fleet.Node) { n.Registration = 2 })
 		for range 100 {
-			if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || c.Username != "z-1-1" && c.Username != "a-1-1" {
+			if c, err := g.Credential(t.Context(), service.CredentialRequest{}); err != nil || c.Username != "z-1-1" && c.Username != "a-1-1" {
 				t.Fatalf("got %+v, %v", c, err)
 			}
 		}
@@ -335,39 +337,39 @@ func TestGatewayAvoids(t *testing.T) {
 		m.answer("a", answering{err: errors.New("connection refused")})
 		for _, wait := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second} {
 			g.kept.prune(&fleet.Snapshot{})
-			want(t, m, g, CredentialRequest{}, "b-1-1", "a, b")
-			if n, err := g.Pick(t.Context(), PickRequest{}); err != nil || len(n) != 1 || n[0].Name != "b" {
+			want(t, m, g, service.CredentialRequest{}, "b-1-1", "a, b")
+			if n, err := g.Pick(t.Context(), service.PickRequest{}); err != nil || len(n) != 1 || n[0].Name != "b" {
 				t.Errorf("picked %v", n)
 			}
-			if n, err := g.Pick(t.Context(), PickRequest{N: 3}); err != nil || len(n) != 2 || n[0].Name != "b" || n[1].Name != "a" {
+			if n, err := g.Pick(t.Context(), service.PickRequest{N: 3}); err != nil || len(n) != 2 || n[0].Name != "b" || n[1].Name != "a" {
 				t.Errorf("picked %v, want b, and a as the last resort", n)
 			}
 			time.Sleep(wait - time.Millisecond)
-			want(t, m, g, CredentialRequest{}, "b-1-1", "")
+			want(t, m, g, service.CredentialRequest{}, "b-1-1", "")
 			time.Sleep(time.Millisecond)
 		}
 		m.answer("a", answering{})
-		want(t, m, g, CredentialRequest{}, "a-1-1", "a")
+		want(t, m, g, service.CredentialRequest{}, "a-1-1", "a")
 		if len(g.avoid.all()) > 0 {
 			t.Error("a node that answers is still avoided")
 		}
 
 		m.answer("a", answering{err: errors.New("connection refused")})
-		want(t, m, g, CredentialRequest{}, "b-1-1", "a")
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "a")
 		m.answer("a", answering{})
 		m.set("a", func(n *fleet.Node) { n.Registration = 2 }) // it has been restarted
-		want(t, m, g, CredentialRequest{}, "a-2-1", "a")
+		want(t, m, g, service.CredentialRequest{}, "a-2-1", "a")
 
 		// The only one is asked all the same.
 		m.answer("a", answering{err: errors.New("connection refused")})
-		want(t, m, g, CredentialRequest{}, "b-1-1", "a")
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "a")
 		m.remove("b")
-		if _, err := g.Credential(t.Context(), CredentialRequest{}); !errors.Is(err, ErrNoCredential) {
+		if _, err := g.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
 			t.Errorf("got %v", err)
 		}
 		m.answer("a", answering{})
 		m.questions()
-		want(t, m, g, CredentialRequest{}, "a-2-1", "a")
+		want(t, m, g, service.CredentialRequest{}, "a-2-1", "a")
 	})
 }
 
@@ -381,8 +383,8 @@ func TestGatewayRevocation(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			m.set("a", func(n *fleet.Node) { n.Record.Generation = 2 })
 		}()
-		want(t, m, g, CredentialRequest{}, "a-1-2", "a, a")
-		want(t, m, g, CredentialRequest{}, "a-1-2", "")
+		want(t, m, g, service.CredentialRequest{}, "a-1-2", "a, a")
+		want(t, m, g, service.CredentialRequest{}, "a-1-2", "")
 	})
 }
 
@@ -393,7 +395,7 @@ func TestGatewayHerd(t *testing.T) {
 		var all sync.WaitGroup
 		for range 1000 {
 			all.Go(func() {
-				if c, err := g.Credential(t.Context(), CredentialRequest{}); err != nil || c.Username != "a-1-1" {
+				if c, err := g.Credential(t.Context(), service.CredentialRequest{}); err != nil || c.Username != "a-1-1" {
 					t.Errorf("got %q, %v", c.Username, err)
 				}
 			})
@@ -410,7 +412,7 @@ func TestGatewayNothingToPick(t *testing.T) {
 		m, g := newMadeUp()
 		none := func(why string) {
 			t.Helper()
-			if _, err := g.Credential(t.Context(), CredentialRequest{}); !errors.Is(err, ErrNoCredential) {
+			if _, err := g.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
 				t.Errorf("got %v, want ErrNoCredential", err)
 			}
 			if asked := m.questions(); asked != "" {
@@ -421,23 +423,23 @@ func TestGatewayNothingToPick(t *testing.T) {
 			}
 		}
 		none("no node is registered")
-		if n, err := g.Pick(t.Context(), PickRequest{}); !errors.Is(err, ErrNoServer) {
+		if n, err := g.Pick(t.Context(), service.PickRequest{}); !errors.Is(err, service.ErrNoServer) {
 			t.Errorf("picked %v, %v", n, err)
 		}
-		m.set("a", func(n *fleet.Node) { n.Record.State = StateDown })
+		m.set("a", func(n *fleet.Node) { n.Record.State = service.StateDown })
 		none("no node is up")
-		m.set("a", func(n *fleet.Node) { n.Record.State, n.Doubt = StateUp, fleet.Stale })
+		m.set("a", func(n *fleet.Node) { n.Record.State, n.Doubt = service.StateUp, fleet.Stale })
 		none("no node is up")
 		m.set("a", func(n *fleet.Node) { n.Doubt, n.Record.URIs = "", nil }) // where would a client go?
 		none("")
 		m.set("b", func(*fleet.Node) {})
-		want(t, m, g, CredentialRequest{}, "b-1-1", "b")
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "b")
 
 		m.answer("b", answering{after: time.Second})
 		m.set("b", func(n *fleet.Node) { n.Registration = 2 })
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := g.Credential(ctx, CredentialRequest{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := g.Credential(ctx, service.CredentialRequest{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a client that has gone got %v", err)
 		}
 		time.Sleep(askTimeout) // the node is heard to the end
@@ -453,13 +455,30 @@ func TestGatewayRegion(t *testing.T) {
 		}
 		for range 20 {
 			for region, node := range map[string]string{"eu": "b", "us": "c"} {
-				if c, err := g.Credential(t.Context(), CredentialRequest{Region: region}); err != nil || c.Username[:1] != node {
+				if c, err := g.Credential(t.Context(), service.CredentialRequest{Region: region}); err != nil || c.Username[:1] != node {
 					t.Errorf("%s: got %q, %v", region, c.Username, err)
 				}
-				if n, err := g.Pick(t.Context(), PickRequest{Region: region, N: 2}); err != nil || len(n) != 2 || n[0].Name != node {
+				if n, err := g.Pick(t.Context(), service.PickRequest{Region: region, N: 2}); err != nil || len(n) != 2 || n[0].Name != node {
 					t.Errorf("%s: picked %v", region, n)
 				}
 			}
 		}
 	})
+}
+
+// TestNew: what is not said has a default, and a fleet that does not run has nothing
+// to hand out.
+func TestNew(t *testing.T) {
+	f := New(Config{Fleet: fleet.Config{Directory: directory.Config{Servers: []string{"127.0.0.1:1"}}}}, &madeUp{})
+	if _, err := f.Credential(t.Context(), service.CredentialRequest{}); !errors.Is(err, service.ErrNoCredential) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := f.Pick(t.Context(), service.PickRequest{}); !errors.Is(err, service.ErrNoServer) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
 }

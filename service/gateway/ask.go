@@ -1,12 +1,12 @@
-package service
+package gateway
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/fleet"
 )
@@ -20,9 +20,9 @@ const (
 
 // ask gets a credential from the node that was picked, and from others where that one
 // fails or takes long. The first answer counts.
-func (g *Gateway) ask(ctx context.Context, r CredentialRequest, first []*fleet.Candidate) (Credential, error) {
+func (g *Gateway) ask(ctx context.Context, r service.CredentialRequest, first []*fleet.Candidate) (service.Credential, error) {
 	type answer struct {
-		credential Credential
+		credential service.Credential
 		err        error
 	}
 	answers := make(chan answer, maxAsked) // nobody waits for the late ones
@@ -41,14 +41,14 @@ func (g *Gateway) ask(ctx context.Context, r CredentialRequest, first []*fleet.C
 		return true
 	}
 	if !next() {
-		return Credential{}, fmt.Errorf("%w: %w", ErrNoCredential, ErrNoServer)
+		return service.Credential{}, fmt.Errorf("%w: %w", service.ErrNoCredential, service.ErrNoServer)
 	}
 	hedge := time.NewTimer(g.cfg.HedgeAfter)
 	defer hedge.Stop()
 	for running > 0 {
 		select {
 		case <-ctx.Done():
-			return Credential{}, ctx.Err()
+			return service.Credential{}, ctx.Err()
 		case <-hedge.C:
 			if next() {
 				g.counts.slow.Add(1)
@@ -56,7 +56,7 @@ func (g *Gateway) ask(ctx context.Context, r CredentialRequest, first []*fleet.C
 			}
 		case a := <-answers:
 			running--
-			if a.err == nil || errors.Is(a.err, ErrBadRequest) {
+			if a.err == nil || errors.Is(a.err, service.ErrBadRequest) {
 				return a.credential, a.err
 			}
 			if next() {
@@ -65,12 +65,12 @@ func (g *Gateway) ask(ctx context.Context, r CredentialRequest, first []*fleet.C
 			}
 		}
 	}
-	return Credential{}, fmt.Errorf("%w: none of the %d TURN servers that were asked has one", ErrNoCredential, asked)
+	return service.Credential{}, fmt.Errorf("%w: none of the %d TURN servers that were asked has one", service.ErrNoCredential, asked)
 }
 
 // another picks a node that was not tried, those first that need not be avoided. One that
 // names no address is none: no client would know where it is.
-func (g *Gateway) another(r CredentialRequest, picks []*fleet.Candidate, tried map[string]bool) (name string, ok bool) {
+func (g *Gateway) another(r service.CredentialRequest, picks []*fleet.Candidate, tried map[string]bool) (name string, ok bool) {
 	s := g.watcher.Snapshot()
 	useless := func(name string) bool {
 		n := s.Find(name)
@@ -94,29 +94,23 @@ func (g *Gateway) another(r CredentialRequest, picks []*fleet.Candidate, tried m
 
 // fetch gets the credential of one node: the one that is kept, the one that is being
 // asked for, or, where each client has its own, the client's own.
-func (g *Gateway) fetch(ctx context.Context, name string, r CredentialRequest) (c Credential, err error) {
+func (g *Gateway) fetch(ctx context.Context, name string, r service.CredentialRequest) (c service.Credential, err error) {
 	for range 2 {
 		now, s := time.Now(), g.watcher.Snapshot()
 		n := s.Find(name)
 		if n == nil {
-			return Credential{}, fmt.Errorf("%s is gone", name)
+			return service.Credential{}, fmt.Errorf("%s is gone", name)
 		}
 		switch kept, ok := g.kept.get(n, s.Live(now), now); {
 		case ok:
 			c = kept
 		case n.Record.Mode == string(coturn.ModeSecret):
 			// What no node takes, as a name of many kilobytes, is no reason to avoid one.
-			if _, _, err = r.wishes(); err == nil {
+			if _, _, err = r.Wishes(); err == nil {
 				c, err = g.call(ctx, n, r)
 			}
 		default:
-			c, err = g.flights.join(ctx, name, issueOf(n), func() (Credential, error) {
-				c, err := g.call(context.WithoutCancel(ctx), n, CredentialRequest{})
-				if err == nil {
-					g.kept.put(name, keptCredential{issueOf(n), c, now})
-				}
-				return c, err
-			})
+			c, err = g.share(ctx, n, now)
 		}
 		c.URIs = n.Record.URIs
 		// The node may have handed out another one since it was asked, for the one that
@@ -128,76 +122,50 @@ func (g *Gateway) fetch(ctx context.Context, name string, r CredentialRequest) (
 	return c, err
 }
 
+// share asks a node for the credential that all its clients share, or waits for the answer
+// that somebody else has asked for: a thousand clients that come at once are no reason to
+// ask a thousand times. Who stops waiting takes nothing from the others.
+func (g *Gateway) share(ctx context.Context, n *fleet.Node, now time.Time) (service.Credential, error) {
+	asked := issueOf(n)
+	answer := g.flights.DoChan(fmt.Sprint(n.Name, asked), func() (any, error) {
+		c, err := g.call(context.WithoutCancel(ctx), n, service.CredentialRequest{})
+		if err == nil {
+			g.kept.put(n.Name, keptCredential{asked, c, now})
+		}
+		return c, err
+	})
+	select {
+	case a := <-answer:
+		return a.Val.(service.Credential), a.Err
+	case <-ctx.Done():
+		return service.Credential{}, ctx.Err()
+	}
+}
+
 // call asks the node and draws the conclusions. It goes on when the one who asked has
 // got an answer elsewhere, for a node that hangs is to be found out.
-func (g *Gateway) call(ctx context.Context, n *fleet.Node, r CredentialRequest) (Credential, error) {
+func (g *Gateway) call(ctx context.Context, n *fleet.Node, r service.CredentialRequest) (service.Credential, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
 	began := time.Now()
-	c, err := g.client.Credential(ctx, n, r)
-	if errors.Is(err, ErrBadRequest) && r.UserID == "" && r.TTL == "" {
+	c, err := g.client.Credential(ctx, service.ServerOf(n), r)
+	if errors.Is(err, service.ErrBadRequest) && r.UserID == "" && r.TTL == "" {
 		err = fmt.Errorf("%s refuses a request that says nothing: %s", n.Name, err.Error())
 	}
-	g.metrics.Fetch.Observe(time.Since(began).Seconds())
+	g.cfg.Metrics.Fetch.Observe(time.Since(began).Seconds())
 	g.counts.fetches.Add(1)
 	switch {
-	case errors.Is(err, ErrBadRequest): // not the node's fault
+	case errors.Is(err, service.ErrBadRequest): // not the node's fault
 	case err != nil:
 		g.counts.fetchesFailed.Add(1)
 		if g.avoid.failed(n, err, time.Now()) {
-			g.logger.Warn("a node could not be asked for a credential: it is picked only if there is no other, until it answers again", "node", n.Name, "err", err)
+			g.cfg.Logger.Warn("a node could not be asked for a credential: it is picked only if there is no other, until it answers again", "node", n.Name, "err", err)
 		}
 	default:
 		if g.avoid.answered(n.Name) {
-			g.logger.Info("a node answers again", "node", n.Name)
+			g.cfg.Logger.Info("a node answers again", "node", n.Name)
 		}
 	}
 	c.Generation = n.Record.Generation
 	return c, err
-}
-
-// flights are the questions under way whose answer is for everybody: a thousand clients
-// that come at once are no reason to ask a thousand times.
-type flights struct {
-	mu sync.Mutex
-	m  map[flightKey]*flight
-}
-
-type flightKey struct {
-	name  string
-	issue issue
-}
-
-type flight struct {
-	done       chan struct{}
-	credential Credential
-	err        error
-}
-
-// join waits for the answer that somebody else has asked for, or asks.
-func (f *flights) join(ctx context.Context, name string, i issue, ask func() (Credential, error)) (Credential, error) {
-	key := flightKey{name, i}
-	f.mu.Lock()
-	under, ok := f.m[key]
-	if !ok {
-		under = &flight{done: make(chan struct{})}
-		if f.m == nil {
-			f.m = make(map[flightKey]*flight)
-		}
-		f.m[key] = under
-		go func() {
-			under.credential, under.err = ask()
-			f.mu.Lock()
-			delete(f.m, key)
-			f.mu.Unlock()
-			close(under.done)
-		}()
-	}
-	f.mu.Unlock()
-	select {
-	case <-under.done:
-		return under.credential, under.err
-	case <-ctx.Done():
-		return Credential{}, ctx.Err()
-	}
 }

@@ -1,10 +1,11 @@
-package service
+package gateway
 
 import (
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
@@ -29,21 +30,21 @@ type kept struct {
 
 type keptCredential struct {
 	issue      issue
-	credential Credential
+	credential service.Credential
 	asked      time.Time // when it was asked for, which is before it was handed out
 }
 
 // get returns the credential of a node if it is known to be the one that the node would
 // hand out now. That is not known of a record that is not there any more, or not read
 // any more.
-func (k *kept) get(n *fleet.Node, live bool, now time.Time) (Credential, bool) {
+func (k *kept) get(n *fleet.Node, live bool, now time.Time) (service.Credential, bool) {
 	v, ok := k.nodes.Load(n.Name)
 	if !ok {
-		return Credential{}, false
+		return service.Credential{}, false
 	}
 	c := v.(*keptCredential)
 	if c.issue != issueOf(n) || !now.Before(c.credential.Expires) || (!live || n.Held) && now.Sub(c.asked) > unsure {
-		return Credential{}, false
+		return service.Credential{}, false
 	}
 	return c.credential, true
 }
