@@ -61,7 +61,7 @@ func (s *site) command(log *service.ChildLog, hurry <-chan struct{}, thread *sup
 		Env:         []string{"PATH=" + os.Getenv("PATH")},
 		Credential:  s.as,
 		StopTimeout: s.cfg.Coturn.StopTimeout, Hurry: hurry,
-		Stdout: log.Stdout, Stderr: log.Stderr, Thread: thread,
+		Stdout: coturn.Once(s.running(), log.Stdout), Stderr: log.Stderr, Thread: thread,
 	}
 	if s.as != nil && slices.ContainsFunc(s.listening(), func(a netip.AddrPort) bool { return a.Port() < 1024 }) {
 		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}

@@ -119,8 +119,8 @@ func TestParseLine(t *testing.T) {
 		"name like numbers":       {"0: : " + session + "usage: realm=<r>, username=<u>, rp=9, rb=9, sp=9, sb=9>, rp=1, rb=2, sp=3, sb=4", coturn.Line{Kind: coturn.KindUsage, Session: 2, Usage: coturn.Usage{ReceivedPackets: 1, ReceivedBytes: 2, SentPackets: 3, SentBytes: 4}}},
 		"usage beyond 64 bits":    {"0: : " + session + "usage: realm=<r>, username=<u>, rp=1, rb=99999999999999999999, sp=3, sb=4", coturn.Line{Kind: coturn.KindSession, Session: 2}},
 		"usage with a tail":       {"0: : " + session + "usage: realm=<r>, username=<u>, rp=1, rb=2, sp=3, sb=4, x", coturn.Line{Kind: coturn.KindSession, Session: 2}},
-		"short id":                {"0: : session 2: delete: realm=<r>, username=<u>", coturn.Line{}},
-		"id beyond 64 bits":       {"0: : session 99999999999999999999: delete: realm=<r>, username=<u>", coturn.Line{}},
+		"short id":                {"0: : session 2: delete: realm=<r>, username=<u>", coturn.Line{Kind: coturn.KindSession}},
+		"id beyond 64 bits":       {"0: : session 99999999999999999999: delete: realm=<r>, username=<u>", coturn.Line{Kind: coturn.KindSession}},
 		"auth since 4.7":          {"4: (7): ERROR: " + session + "check_stun_auth: Cannot find credentials of user <u>", coturn.Line{Level: slog.LevelError, Kind: coturn.KindUnknownUser, Session: 2}},
 		"wrong realm":             {"0: : ERROR: check_stun_auth: wrong realm: x", coturn.Line{Level: slog.LevelError}},
 		"IPv6 listener":           {"0: : IPv6. TLS/TCP listener opened on : [::1]:5349", coturn.Line{Kind: coturn.KindListening}},
@@ -158,14 +158,17 @@ func TestPerClient(t *testing.T) {
 }
 
 func TestParseLineAllocatesNothing(t *testing.T) {
-	lines := bytes.SplitAfter(readLog(t, "testdata/log/4.6.1.log"), []byte("\n"))
-	allocs := testing.AllocsPerRun(10, func() {
-		for _, line := range lines {
-			coturn.ParseLine(line)
+	feed := coturn.Once(coturn.Version{Major: 4, Minor: 5, Patch: 2}, func(line []byte) { coturn.ParseLine(line) })
+	for _, name := range append(releaseLogs(t), "testdata/log/4.6.1.log") {
+		lines := bytes.SplitAfter(readLog(t, name), []byte("\n"))
+		allocs := testing.AllocsPerRun(10, func() {
+			for _, line := range lines {
+				feed(line)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations in %d lines", name, allocs, len(lines))
 		}
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations in %d lines", allocs, len(lines))
 	}
 }
 
@@ -177,6 +180,11 @@ func FuzzParseLine(f *testing.F) {
 	}
 	f.Add([]byte("4: (9613): INFO: session 000000000000000001: usage: realm=<r>, username=<u>, rp=1, rb=2, sp=3, sb=4"))
 	f.Add([]byte("2026-11-22T16:05:26.533+0000 ERROR x"))
+	for _, name := range releaseLogs(f) {
+		for line := range bytes.Lines(readLog(f, name)) {
+			f.Add(line)
+		}
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		l := coturn.ParseLine(line)
 		if !bytes.HasSuffix(bytes.TrimRight(line, "\r\n"), l.Message) {
@@ -194,16 +202,20 @@ func FuzzParseLine(f *testing.F) {
 }
 
 func BenchmarkParseLine(b *testing.B) {
-	log := readLog(b, "testdata/log/4.6.1.log")
-	lines := bytes.SplitAfter(log, []byte("\n"))
-	b.SetBytes(int64(len(log)))
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, line := range lines {
-			coturn.ParseLine(line)
-		}
+	for name, file := range map[string]string{"4.6.1": "testdata/log/4.6.1.log", "4.18.0": "testdata/release/4.18.0.log"} {
+		b.Run(name, func(b *testing.B) {
+			log := readLog(b, file)
+			lines := bytes.SplitAfter(log, []byte("\n"))
+			b.SetBytes(int64(len(log)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, line := range lines {
+					coturn.ParseLine(line)
+				}
+			}
+			b.ReportMetric(float64(len(lines))*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+		})
 	}
-	b.ReportMetric(float64(len(lines))*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 }
 
 func readLog(t testing.TB, name string) []byte {

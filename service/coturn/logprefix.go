@@ -15,6 +15,7 @@ import (
 //	12: (9613): INFO: session …                             4.6.2 to 4.16
 //	2026-11-22T16:05:22+0000(9613): INFO: session …
 //	2026-11-22T16:05:26.533+0000 INFO session …             from 4.17
+//	2026-11-22T16:05:26.533+0000 INFO … (session …)         from 4.18
 //	12 INFO session …
 //
 // A line without any is a further line of a banner.
@@ -98,6 +99,37 @@ func cutSession(text []byte) (id uint64, rest []byte, ok bool) {
 		return 0, text, false
 	}
 	return id, rest[len(": "):], true
+}
+
+// cutSessionSuffix takes off " (session 001000000000000002)", with which coturn ends
+// its lines from 4.18 on. The function or the kind of socket may be in the brackets, too:
+// "(session 001000000000000002, check_stun_auth)", "(TCP socket, session 001000000000000002)".
+// A client's text may look the same, but is never the last.
+func cutSessionSuffix(text []byte) (id uint64, rest []byte, ok bool) {
+	const socket, session = " socket, ", "session "
+	start := bytes.LastIndexByte(text, '(') - 1
+	if start < 0 || text[start] != ' ' || !hasSuffix(text, ")") {
+		return 0, text, false
+	}
+	inside := text[start+len(" (") : len(text)-1]
+	if i := bytes.Index(inside, []byte(socket)); i >= 0 {
+		inside = inside[i+len(socket):]
+	}
+	if !hasPrefix(inside, session) {
+		return 0, text, false
+	}
+	number := inside[len(session):]
+	id, after, ok := cutNumber(number)
+	if !ok || len(number)-len(after) < 18 || len(after) > 0 && !hasPrefix(after, ", ") {
+		return 0, text, false
+	}
+	return id, text[:start], true
+}
+
+// cutAllocation takes off the word with which 4.18 begins what earlier ones begin
+// with "new, ", "refreshed, " and "delete: ".
+func cutAllocation(text []byte) []byte {
+	return bytes.TrimPrefix(text, []byte("allocation "))
 }
 
 // cutNumber takes off a decimal number that fits.

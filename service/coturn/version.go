@@ -35,6 +35,10 @@ func (v Version) HasCLIFlag() bool { return !v.Before(Version{4, 10, 0}) }
 // CanDrain reports whether SIGUSR1 drains the server. It kills earlier ones.
 func (v Version) CanDrain() bool { return !v.Before(Version{4, 6, 3}) }
 
+// LogsTwice reports whether every line comes twice with log-file=stdout, whatever
+// no-stdout-log says (4.5.2 and 4.6.0).
+func (v Version) LogsTwice() bool { return v.Before(Version{4, 6, 1}) }
+
 // Build is what the installed coturn is, and can do. What depends on the release is
 // decided by Version; what depends on how it was built, it is asked for.
 type Build struct {
