@@ -10,14 +10,13 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-)
 
-// defaultSocket is where the client commands look, too.
-const defaultSocket = "/run/turnwarden/admin.sock"
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
+)
 
 // listenAdmin opens the admin socket, mode 0600 from its first moment. Without a
 // directory for the default one, as for an ordinary user, a node runs all the same.
-func (s *site) listenAdmin(ctx context.Context, cfg Config, from *heritage, logger *slog.Logger) (err error) {
+func (s *site) listenAdmin(ctx context.Context, cfg config.Node, from *heritage, logger *slog.Logger) (err error) {
 	path := cfg.Admin.Socket
 	if from != nil {
 		if from.files[fileAdmin] != nil {
@@ -29,7 +28,7 @@ func (s *site) listenAdmin(ctx context.Context, cfg Config, from *heritage, logg
 	if err == nil {
 		s.admin, err = listenUnix(ctx, path)
 	}
-	if err != nil && path == defaultSocket {
+	if err != nil && path == config.DefaultSocket {
 		logger.Warn("no admin socket: no command can ask this turnwarden for anything; set admin.socket to a path of this node's own", "err", err)
 		return nil
 	}

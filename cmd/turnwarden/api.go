@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/transport"
 )
 
@@ -34,11 +35,11 @@ type apiSite struct {
 
 // openAPI reads the files of the API and binds its address. Each error is one line that
 // says what to do.
-func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog.Logger) (*apiSite, error) {
+func openAPI(ctx context.Context, cfg config.API, listen listenFunc, logger *slog.Logger) (*apiSite, error) {
 	a := &apiSite{scheme: "http", over: new(transport.TLS)}
-	if cfg.TLS.enabled() {
+	if cfg.TLS.Enabled() {
 		a.scheme = "https"
-	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !loopback(host) {
+	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !config.Loopback(host) {
 		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "address", cfg.Listen)
 	}
 	a, err := a.with(cfg, logger)
@@ -52,7 +53,7 @@ func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog
 	limit := connections(maxConnections, 2)
 	a.conns, a.subscribers = transport.NewListener(l.(*net.TCPListener), limit), limit/2
 	a.Listener = a.conns
-	if cfg.TLS.enabled() {
+	if cfg.TLS.Enabled() {
 		a.Listener = tls.NewListener(a.conns, a.over.Config())
 	}
 	return a, nil
@@ -60,9 +61,9 @@ func openAPI(ctx context.Context, cfg APIConfig, listen listenFunc, logger *slog
 
 // with returns the same site for others to call, and with other files: it reads those. On
 // an error all is as it was, the certificate too.
-func (a *apiSite) with(cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
+func (a *apiSite) with(cfg config.API, logger *slog.Logger) (*apiSite, error) {
 	next := *a
-	next.access = transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit, Allow: prefixes(cfg.AllowCIDRs), Proxies: prefixes(cfg.TrustedProxies)}
+	next.access = transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit, Allow: config.Prefixes(cfg.AllowCIDRs), Proxies: config.Prefixes(cfg.TrustedProxies)}
 	next.files = nil
 	if cfg.TokensFile != "" {
 		tokens := transport.NewTokens(cfg.RateLimit)
@@ -72,8 +73,8 @@ func (a *apiSite) with(cfg APIConfig, logger *slog.Logger) (*apiSite, error) {
 			use: func(contents [][]byte) error { return tokens.Replace(contents[0]) },
 		})
 	}
-	if cfg.TLS.enabled() {
-		next.files = append(next.files, cfg.TLS.watched(a.over))
+	if cfg.TLS.Enabled() {
+		next.files = append(next.files, watchedTLS(cfg.TLS, a.over))
 	}
 	for _, f := range next.files {
 		if _, err := f.look(); err != nil {
@@ -135,9 +136,7 @@ func newServer(h http.Handler, on *transport.Listener, logger *slog.Logger) *htt
 	return s
 }
 
-func (t ServerTLSConfig) enabled() bool { return t != ServerTLSConfig{} }
-
-func (t ServerTLSConfig) watched(over *transport.TLS) *watched {
+func watchedTLS(t config.ServerTLS, over *transport.TLS) *watched {
 	w := &watched{key: "api.tls", paths: []string{t.CertFile, t.KeyFile}}
 	if t.ClientCAFile != "" {
 		w.paths = append(w.paths, t.ClientCAFile)

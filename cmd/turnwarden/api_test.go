@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 )
@@ -134,23 +135,23 @@ func TestOpenAPIMistakes(t *testing.T) {
 	}
 	defer taken.Close()
 	for name, c := range map[string]struct {
-		config APIConfig
-		want   []string
+		cfg  config.API
+		want []string
 	}{
-		"a mistake in the tokens": {APIConfig{TokensFile: write("tokens", "# callers\nalice K3Y\n")}, []string{"api.tokens_file", "tokens", "line 2", "turnwarden token alice"}},
-		"no tokens":               {APIConfig{TokensFile: "/nowhere/tokens"}, []string{"api.tokens_file", "/nowhere/tokens"}},
+		"a mistake in the tokens": {config.API{TokensFile: write("tokens", "# callers\nalice K3Y\n")}, []string{"api.tokens_file", "tokens", "line 2", "turnwarden token alice"}},
+		"no tokens":               {config.API{TokensFile: "/nowhere/tokens"}, []string{"api.tokens_file", "/nowhere/tokens"}},
 		"key and certificate": {
-			APIConfig{TLS: ServerTLSConfig{CertFile: cert, KeyFile: write("other.pem", "no key")}},
+			config.API{TLS: config.ServerTLS{CertFile: cert, KeyFile: write("other.pem", "no key")}},
 			[]string{"api.tls", "cert_file and key_file", "other.pem"},
 		},
-		"no authority":  {APIConfig{TLS: ServerTLSConfig{CertFile: cert, KeyFile: key, ClientCAFile: write("ca.pem", "no authority")}}, []string{"api.tls", "client_ca_file", "no PEM certificate"}},
-		"address taken": {APIConfig{Listen: taken.Addr().String()}, []string{"api.listen", "address already in use"}},
+		"no authority":  {config.API{TLS: config.ServerTLS{CertFile: cert, KeyFile: key, ClientCAFile: write("ca.pem", "no authority")}}, []string{"api.tls", "client_ca_file", "no PEM certificate"}},
+		"address taken": {config.API{Listen: taken.Addr().String()}, []string{"api.listen", "address already in use"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.config.Listen == "" {
-				c.config.Listen = "127.0.0.1:0"
+			if c.cfg.Listen == "" {
+				c.cfg.Listen = "127.0.0.1:0"
 			}
-			_, err := openAPI(t.Context(), c.config, listen, slog.New(slog.DiscardHandler))
+			_, err := openAPI(t.Context(), c.cfg, listen, slog.New(slog.DiscardHandler))
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/dashboards"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/realtest"
@@ -98,7 +99,7 @@ func TestCompose(t *testing.T) {
 		return ""
 	}
 
-	cfg, err := LoadConfig(here("turnwarden", "/etc/turnwarden/turnwarden.yml"))
+	cfg, err := config.LoadNode(here("turnwarden", "/etc/turnwarden/turnwarden.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}

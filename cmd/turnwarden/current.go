@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
@@ -28,7 +29,7 @@ type current struct {
 // with it.
 type next struct {
 	server
-	cfg Config
+	cfg config.Node
 }
 
 // change puts what edit returns in force, or leaves all as it is.
@@ -81,7 +82,7 @@ func (c *current) stage(ctx context.Context, n *next, pid int) error {
 }
 
 // with is the site with other settings for everything but turnserver.
-func (s *site) with(cfg Config, logger *slog.Logger) (*site, error) {
+func (s *site) with(cfg config.Node, logger *slog.Logger) (*site, error) {
 	is := *s
 	is.cfg = cfg
 	if err := is.findInterfaces(cfg, logger); err != nil {
@@ -106,7 +107,7 @@ func (s *site) restarted(n *next, logger *slog.Logger) (*site, error) {
 	is.kept = maps.Clone(s.kept)
 	delete(is.kept, s.cfg.Coturn.ConfigFile)
 	is.kept["coturn.config_file"], is.kept[n.cfg.Coturn.ConfigFile] = n.cfg.Coturn.ConfigFile, n.sum
-	return is.with(take(s.cfg, n.cfg, drained), logger)
+	return is.with(config.Take(s.cfg, n.cfg, config.Drained), logger)
 }
 
 // fixed names the options of turnserver.conf that differ and that more than turnserver

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 )
 
 // documents are all that people read here, by their path from the root.
@@ -123,7 +125,7 @@ var notKeys = []string{"coturn.service"}
 // TestKeysInDocs: every configuration key that a document names exists.
 func TestKeysInDocs(t *testing.T) {
 	known := map[string]bool{}
-	for prefix, typ := range map[string]reflect.Type{"": reflect.TypeFor[Config](), "registry.": reflect.TypeFor[FleetRegistryConfig](), "gateway.": reflect.TypeFor[GatewayConfig]()} {
+	for prefix, typ := range map[string]reflect.Type{"": reflect.TypeFor[config.Node](), "registry.": reflect.TypeFor[config.FleetRegistry](), "gateway.": reflect.TypeFor[config.Picking]()} {
 		addKeys(known, typ, prefix)
 	}
 	word := regexp.MustCompile("`((?:coturn|credentials|traffic|registry|probe|api|admin|gateway)\\.[a-z_]+(?:\\.[a-z_]+)*)(?:: [^`]*)?`")

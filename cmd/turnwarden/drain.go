@@ -6,6 +6,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
@@ -53,7 +54,7 @@ func reloading(cmd *kingpin.CmdClause) request {
 // changed: one that sees it stand still for longer gives the node up.
 const noticeIntervals = 3
 
-func drainConfig(cfg Config, hurry <-chan struct{}) service.DrainConfig {
+func drainConfig(cfg config.Node, hurry <-chan struct{}) service.DrainConfig {
 	return service.DrainConfig{
 		Limit:          cfg.Coturn.DrainTimeout,
 		Notice:         max(noticeIntervals*cfg.Traffic.Interval, cfg.Registry.SessionTimeout),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/common/version"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
@@ -31,7 +32,7 @@ import (
 // The parts first, then the actors in the order in which they stop.
 func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	s.outlive()
-	cfg, err := LoadGatewayFile(f.configFile)
+	cfg, err := config.LoadGateway(f.configFile)
 	if err != nil {
 		return refuse(err)
 	}
@@ -109,7 +110,7 @@ type gatewaySite struct {
 	files      []*watched
 }
 
-func prepareGateway(ctx context.Context, cfg GatewayFile, f flags, logger *slog.Logger) (_ *gatewaySite, err error) {
+func prepareGateway(ctx context.Context, cfg config.Gateway, f flags, logger *slog.Logger) (_ *gatewaySite, err error) {
 	s := &gatewaySite{}
 	defer func() {
 		if err != nil {
@@ -122,13 +123,13 @@ func prepareGateway(ctx context.Context, cfg GatewayFile, f flags, logger *slog.
 			Algorithm: fleet.Algorithm(cfg.Gateway.Algorithm), Region: cfg.Gateway.Region, Zone: cfg.Gateway.Zone, ReserveMbps: cfg.Gateway.ReserveMbps,
 		},
 	}
-	s.node = transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP}
+	s.node = transport.NodeAccess{Allow: config.Prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP}
 	r := cfg.Registry
 	if s.fleet.Fleet.Directory, err = sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS); err != nil {
 		return nil, err
 	}
 	n := cfg.Gateway.Node
-	if s.node.TLS, err = clientTLS(TLSConfig{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
+	if s.node.TLS, err = clientTLS(config.TLS{CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile}); err != nil {
 		return nil, fmt.Errorf("gateway.node: %w", err)
 	}
 	if s.web, err = listenWeb(ctx, f, listen); err != nil {
@@ -158,7 +159,7 @@ func (s *gatewaySite) close() {
 }
 
 // useNodeToken reads the file of the token now, and again when it changes.
-func (s *gatewaySite) useNodeToken(cfg NodeAccessConfig, nodes *transport.NodeClient) error {
+func (s *gatewaySite) useNodeToken(cfg config.NodeAccess, nodes *transport.NodeClient) error {
 	if cfg.TokenFile == "" {
 		return nil
 	}

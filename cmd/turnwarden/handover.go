@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/procfs"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -157,7 +158,7 @@ func (h *heritage) check(kept map[string]string) error {
 
 // keep notes what a node cannot change while its child, its listeners and its record go
 // on, and proves that it has not.
-func (s *site) keep(cfg Config, f flags, from *heritage) error {
+func (s *site) keep(cfg config.Node, f flags, from *heritage) error {
 	s.kept = map[string]string{
 		"node":                     cfg.Node,
 		"coturn.user":              cfg.Coturn.User,

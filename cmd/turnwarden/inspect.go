@@ -17,6 +17,7 @@ import (
 	"github.com/go-kit/kit/metrics/discard"
 	"golang.org/x/sys/unix"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/doctor"
@@ -28,7 +29,7 @@ import (
 // node that stays.
 func inspect(ctx context.Context, configFile string) doctor.Patient {
 	p := doctor.Patient{Now: time.Now(), Standalone: true, Clock: clockTrouble(), CoturnService: coturnService()}
-	cfg, err := LoadConfig(configFile)
+	cfg, err := config.LoadNode(configFile)
 	p.ConfigErrors = oneLine(err)
 	if err != nil {
 		return p // its paths are not known
@@ -43,7 +44,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 	s.version = build.Version
 	p.Version = [3]int{s.version.Major, s.version.Minor, s.version.Patch}
 	p.Standalone = len(cfg.Registry.ZooKeeper) == 0
-	p.APIExposed = exposed(cfg.API)
+	p.APIExposed = cfg.API.Exposed()
 	p.StateDir, p.DiskFree = cfg.Credentials.StateDir, diskFree(cfg.Credentials.StateDir)
 	p.OpenFiles, p.ReceiveBufferMax = openFiles(), receiveBufferMax()
 	p.Secrets = secretFiles(cfg)
@@ -103,7 +104,7 @@ func (s *site) portsBut(rendered string) error {
 
 // links says why no interface can be measured, why their capacity is not known, and what
 // it is.
-func (s *site) links(cfg Config) (trouble, unknown string, mbps float64) {
+func (s *site) links(cfg config.Node) (trouble, unknown string, mbps float64) {
 	if err := s.findSource(cfg); err != nil {
 		return err.Error(), "", 0
 	}
@@ -122,7 +123,7 @@ const zooKeeperLimit = 5 * time.Second
 // registration says what the record would advertise, why ZooKeeper does not answer, and
 // why it does not let us write. It writes a node of its own beside the records, which no
 // reader looks at, and removes it.
-func (s *site) registration(ctx context.Context, cfg Config, logger *slog.Logger) (advertise, unreachable, forbidden string) {
+func (s *site) registration(ctx context.Context, cfg config.Node, logger *slog.Logger) (advertise, unreachable, forbidden string) {
 	api, _ := netip.ParseAddrPort(cfg.API.Listen)
 	if s.restAddr, _ = advertised(cfg.Registry.Advertise, api, s.outside); s.restAddr != "" {
 		advertise, _, _ = net.SplitHostPort(s.restAddr)
@@ -179,11 +180,6 @@ func coturnService() string {
 	return ""
 }
 
-func exposed(a APIConfig) bool {
-	host, _, _ := net.SplitHostPort(a.Listen)
-	return a.AllowUnauthenticated && !loopback(host) && a.TokensFile == "" && a.TLS.ClientCAFile == "" && len(a.AllowCIDRs) == 0
-}
-
 func openFiles() uint64 {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
@@ -210,7 +206,7 @@ func diskFree(dir string) uint64 {
 }
 
 // secretFiles are those that exist; what is missing is an error of the configuration.
-func secretFiles(cfg Config) (all []doctor.SecretFile) {
+func secretFiles(cfg config.Node) (all []doctor.SecretFile) {
 	for _, f := range []doctor.SecretFile{
 		{What: "credentials.state_dir", Path: cfg.Credentials.StateDir},
 		{What: "state file", Path: filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])},

@@ -16,6 +16,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/dashboards"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -205,7 +206,7 @@ func configFlag(c *kingpin.CmdClause, f *flags) {
 }
 
 func socketFlag(c *kingpin.CmdClause, f *flags) {
-	c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(defaultSocket).StringVar(&f.socket)
+	c.Flag("socket", "Admin socket of the running turnwarden (admin.socket).").Default(config.DefaultSocket).StringVar(&f.socket)
 }
 
 func outputFlag(c *kingpin.CmdClause, f *flags) {

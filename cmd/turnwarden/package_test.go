@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
@@ -145,8 +145,10 @@ func testUnits(t *testing.T, root string) {
 		t.Fatal("no TimeoutStopSec in minutes")
 	}
 	minutes, _ := strconv.Atoi(string(stop[1]))
-	var defaults Config
-	setDefaults(reflect.ValueOf(&defaults).Elem())
+	defaults, err := config.LoadNode("../../deploy/turnwarden.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if needed := defaults.Coturn.DrainTimeout + defaults.Coturn.StopTimeout + 15*time.Second; time.Duration(minutes)*time.Minute <= needed {
 		t.Errorf("TimeoutStopSec is %d min, and an orderly stop may take %v", minutes, needed)
 	}

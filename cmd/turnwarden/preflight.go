@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -28,7 +29,7 @@ import (
 // site is the configuration and what was found out about this machine: all that the
 // parts need. A reload makes another one, which is the same but for what has changed.
 type site struct {
-	cfg Config
+	cfg config.Node
 	server
 	as        *syscall.Credential // whom the child runs as; nil = as we do
 	userdb    coturn.UserDB
@@ -63,7 +64,7 @@ type server struct {
 //
 // With a heritage nothing is taken, nor looked for, that an earlier image of this process
 // has taken or started: it goes on.
-func preflight(ctx context.Context, cfg Config, f flags, from *heritage, logger *slog.Logger) (_ *site, err error) {
+func preflight(ctx context.Context, cfg config.Node, f flags, from *heritage, logger *slog.Logger) (_ *site, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	s := &site{cfg: cfg, runtime: new(atomic.Pointer[coturn.Runtime]), child: new(atomic.Pointer[supervisor.ChildProcess])}
@@ -108,7 +109,7 @@ func (s *site) close() {
 }
 
 // findServer reads all that turnserver is started with.
-func findServer(ctx context.Context, cfg Config) (s server, err error) {
+func findServer(ctx context.Context, cfg config.Node) (s server, err error) {
 	s.turnserver = cfg.Coturn.Turnserver
 	if strings.Contains(s.turnserver, "/") { // the child has another working directory
 		if s.turnserver, err = filepath.Abs(s.turnserver); err != nil {
@@ -140,7 +141,7 @@ func (s *server) warn(logger *slog.Logger) {
 }
 
 // findUser resolves whom the child runs as: coturn.user, or what proc-user said.
-func (s *site) findUser(cfg Config, logger *slog.Logger) error {
+func (s *site) findUser(cfg config.Node, logger *slog.Logger) error {
 	name, key := cfg.Coturn.User, "coturn.user"
 	if name == "" && s.conf.ProcUser != "" {
 		name, key = s.conf.ProcUser, "proc-user"
@@ -174,7 +175,7 @@ func (s *site) findUser(cfg Config, logger *slog.Logger) error {
 
 // openStateDir creates the directory, mode 0711 so that the child's uid can reach
 // its configuration and list nothing, and locks it.
-func (s *site) openStateDir(cfg Config, from *heritage) error {
+func (s *site) openStateDir(cfg config.Node, from *heritage) error {
 	if from != nil {
 		s.lock = from.file(fileLock)
 		return nil
@@ -206,7 +207,7 @@ func (s *site) ownAddresses(ctx context.Context) error {
 	return nil
 }
 
-func renderedPath(cfg Config) string {
+func renderedPath(cfg config.Node) string {
 	dir, err := filepath.Abs(cfg.Credentials.StateDir)
 	if err != nil {
 		dir = cfg.Credentials.StateDir
@@ -265,7 +266,7 @@ func (s *site) checkPorts(pid int) error {
 	return nil
 }
 
-func (s *site) prepareUserDB(ctx context.Context, cfg Config, from *heritage) error {
+func (s *site) prepareUserDB(ctx context.Context, cfg config.Node, from *heritage) error {
 	s.userdb = coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}
 	if from != nil {
 		return nil // it is in use
@@ -274,7 +275,7 @@ func (s *site) prepareUserDB(ctx context.Context, cfg Config, from *heritage) er
 }
 
 // findSource finds what is measured.
-func (s *site) findSource(cfg Config) error {
+func (s *site) findSource(cfg config.Node) error {
 	host, err := traffic.ReadHost()
 	if err != nil {
 		return err
@@ -288,7 +289,7 @@ func (s *site) findSource(cfg Config) error {
 	return err
 }
 
-func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
+func (s *site) findInterfaces(cfg config.Node, logger *slog.Logger) error {
 	if err := s.findSource(cfg); err != nil {
 		return err
 	}
@@ -301,7 +302,7 @@ func (s *site) findInterfaces(cfg Config, logger *slog.Logger) error {
 	return nil
 }
 
-func trafficConfig(cfg Config) traffic.Config {
+func trafficConfig(cfg config.Node) traffic.Config {
 	return traffic.Config{CapacityMbps: float64(cfg.Traffic.CapacityMbps), Direction: cfg.Traffic.Direction, Interval: cfg.Traffic.Interval}
 }
 

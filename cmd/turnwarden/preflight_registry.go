@@ -13,11 +13,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
 )
 
-func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
+func (s *site) prepareRegistry(cfg config.Node, logger *slog.Logger) (err error) {
 	if len(cfg.Registry.ZooKeeper) == 0 {
 		return nil
 	}
@@ -29,18 +30,18 @@ func (s *site) prepareRegistry(cfg Config, logger *slog.Logger) (err error) {
 }
 
 // findAddress resolves what the record advertises.
-func (s *site) findAddress(cfg Config, logger *slog.Logger) (err error) {
+func (s *site) findAddress(cfg config.Node, logger *slog.Logger) (err error) {
 	if s.restAddr, err = advertised(cfg.Registry.Advertise, s.api.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
 		return err
 	}
-	if host, _, _ := net.SplitHostPort(s.restAddr); loopback(host) {
+	if host, _, _ := net.SplitHostPort(s.restAddr); config.Loopback(host) {
 		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", s.restAddr)
 	}
 	return nil
 }
 
 // directoryConfig is how a node reaches ZooKeeper.
-func directoryConfig(cfg Config) (directory.Config, error) {
+func directoryConfig(cfg config.Node) (directory.Config, error) {
 	r := cfg.Registry
 	c, err := sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS)
 	c.ACL, c.StateFile = r.ACL, filepath.Join(cfg.Credentials.StateDir, "zookeeper-sessions")
@@ -48,7 +49,7 @@ func directoryConfig(cfg Config) (directory.Config, error) {
 }
 
 // sessionConfig reads the files that a session with ZooKeeper needs.
-func sessionConfig(servers []string, timeout time.Duration, authFile string, t TLSConfig) (c directory.Config, err error) {
+func sessionConfig(servers []string, timeout time.Duration, authFile string, t config.TLS) (c directory.Config, err error) {
 	c = directory.Config{Servers: servers, SessionTimeout: timeout, ACL: directory.ACLOpen}
 	if authFile != "" {
 		content, err := os.ReadFile(authFile)
@@ -59,7 +60,7 @@ func sessionConfig(servers []string, timeout time.Duration, authFile string, t T
 			return c, fmt.Errorf("registry.auth_file %s: %w", authFile, err)
 		}
 	}
-	if t.enabled() {
+	if t.Enabled() {
 		if c.TLS, err = clientTLS(t); err != nil {
 			return c, fmt.Errorf("registry.tls: %w", err)
 		}
@@ -72,7 +73,7 @@ func advertised(configured string, api netip.AddrPort, outside netip.Addr) (stri
 	port := strconv.Itoa(int(api.Port()))
 	switch {
 	case configured != "":
-		return splitHostPort(configured, port)
+		return config.HostPort(configured, port)
 	case !api.Addr().Unmap().IsUnspecified():
 		return net.JoinHostPort(api.Addr().Unmap().String(), port), nil
 	case outside.IsValid():
@@ -96,7 +97,7 @@ func tlsName(conf *coturn.Conf, advertise string) string {
 	return host
 }
 
-func clientTLS(t TLSConfig) (*tls.Config, error) {
+func clientTLS(t config.TLS) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)

@@ -143,12 +143,3 @@ func readCredential(path string, stdin io.Reader) (username, password string, er
 	}
 	return username, password, nil
 }
-
-// allowed is whom /probe may ask.
-func (c ProbeConfig) allowed() (all []probe.Allow) {
-	for _, entry := range c.AllowTargets {
-		allow, _ := probe.ParseAllow(entry) // check has seen it
-		all = append(all, allow)
-	}
-	return all
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -112,17 +113,17 @@ func (r *reloader) apply(ctx context.Context, done func(service.Step)) (w waitin
 }
 
 // use has the keys in force that touch no call, and names those that have changed.
-func (r *reloader) use(cfg Config) (keys []string, err error) {
-	if len(changedKeys(r.now.Load().cfg, cfg, live)) == 0 {
+func (r *reloader) use(cfg config.Node) (keys []string, err error) {
+	if len(config.Changed(r.now.Load().cfg, cfg, config.Live)) == 0 {
 		return nil, nil
 	}
 	err = r.now.change(func(now *site) (*site, error) {
-		keys = changedKeys(now.cfg, cfg, live)
-		mixed := take(now.cfg, cfg, live)
+		keys = config.Changed(now.cfg, cfg, config.Live)
+		mixed := config.Take(now.cfg, cfg, config.Live)
 		// Either file is sound, but so has to be what is half of the one and half of the
 		// other: an address that is open to others stays so until turnwarden is started.
-		if err := recheck(mixed, r.flags.configFile); err != nil {
-			return nil, fmt.Errorf("%w\nuntil turnwarden is started anew, for %s wait for that", err, strings.Join(changedKeys(now.cfg, cfg, started), ", "))
+		if err := mixed.Check(r.flags.configFile); err != nil {
+			return nil, fmt.Errorf("%w\nuntil turnwarden is started anew, for %s wait for that", err, strings.Join(config.Changed(now.cfg, cfg, config.Started), ", "))
 		}
 		return now.with(mixed, r.logger)
 	})
@@ -136,7 +137,7 @@ func (r *reloader) read(ctx context.Context) (*next, error) {
 			return nil, fmt.Errorf("--web.config.file: %w", err)
 		}
 	}
-	cfg, err := LoadConfig(r.flags.configFile)
+	cfg, err := config.LoadNode(r.flags.configFile)
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +175,8 @@ func (s *site) waiting(n *next, path string) (w waiting) {
 			*to = append(*to, path+": "+strings.Join(names, ", "))
 		}
 	}
-	add(&w.drain, path, changedKeys(s.cfg, n.cfg, drained))
-	add(&w.start, path, changedKeys(s.cfg, n.cfg, started))
+	add(&w.drain, path, config.Changed(s.cfg, n.cfg, config.Drained))
+	add(&w.start, path, config.Changed(s.cfg, n.cfg, config.Started))
 	if fixed := s.fixed(n.server); len(fixed) > 0 {
 		add(&w.start, n.conf.Path, fixed)
 	} else {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
@@ -47,7 +48,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	if err != nil {
 		return refuse(err)
 	}
-	cfg, err := LoadConfig(f.configFile)
+	cfg, err := config.LoadNode(f.configFile)
 	if err != nil {
 		return refuse(err)
 	}
@@ -140,7 +141,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	}
 	webRoutes := http.NewServeMux()
 	webRoutes.Handle("/", pages)
-	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.allowed() })}
+	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.Allowed() })}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
 	webDoor := newDoor(newServer(webRoutes, at.web.(*transport.Listener), part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
@@ -217,7 +218,7 @@ func (s *site) nerve() []byte {
 var stateFile = map[string]string{"user": "credentials.json", "secret": "secrets.json"}
 
 // store is where credentials are written for turnserver to find.
-func (s *site) store(cfg Config) credential.Store {
+func (s *site) store(cfg config.Node) credential.Store {
 	if cfg.Credentials.Mode == "secret" {
 		return coturn.NewSecrets(s.userdb)
 	}

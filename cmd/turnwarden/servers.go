@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/kit/metrics/discard"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport"
@@ -86,17 +87,17 @@ func showServers(f flags, stdout io.Writer, s *signals) (err error) {
 
 // registryOf says which fleet a configuration file of either kind is about.
 func registryOf(path string) (fleet.Config, error) {
-	if isGatewayFile(path) {
-		cfg, err := LoadGatewayFile(path)
+	if config.IsGateway(path) {
+		cfg, err := config.LoadGateway(path)
 		if err != nil {
 			return fleet.Config{}, err
 		}
 		r := cfg.Registry
 		session, err := sessionConfig(r.ZooKeeper, r.SessionTimeout, r.AuthFile, r.TLS)
 		// As the gateway sees it.
-		return fleet.Config{Directory: session, Path: r.Path, Allows: transport.NodeAccess{Allow: prefixes(cfg.Gateway.Node.AllowCIDRs)}.Allows}, err
+		return fleet.Config{Directory: session, Path: r.Path, Allows: transport.NodeAccess{Allow: config.Prefixes(cfg.Gateway.Node.AllowCIDRs)}.Allows}, err
 	}
-	cfg, err := LoadConfig(path)
+	cfg, err := config.LoadNode(path)
 	if err != nil {
 		return fleet.Config{}, err
 	}

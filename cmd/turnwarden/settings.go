@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/common/version"
 
+	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
@@ -44,11 +45,11 @@ func (s *site) configure(parts service.Parts, hurry <-chan struct{}) {
 	}
 }
 
-func restartPolicy(cfg Config) supervisor.Policy {
+func restartPolicy(cfg config.Node) supervisor.Policy {
 	return supervisor.Policy{Delay: cfg.Coturn.RestartDelay, Max: cfg.Coturn.RestartDelayMax, StableAfter: cfg.Coturn.StableAfter}
 }
 
-func probeConfig(cfg Config) probe.Config {
+func probeConfig(cfg config.Node) probe.Config {
 	return probe.Config{Interval: cfg.Probe.Interval, Timeout: cfg.Probe.Timeout, FailAfter: cfg.Probe.FailAfter}
 }
 

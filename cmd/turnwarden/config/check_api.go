@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 
 // checkAPI: an address that others can reach needs something that tells callers apart,
 // and one that is published has to be known beforehand.
-func checkAPI(a *APIConfig, published bool, bad func(key, found, remedy string)) {
+func checkAPI(a *API, published bool, bad func(key, found, remedy string)) {
 	host, port, err := net.SplitHostPort(a.Listen)
 	number, portErr := strconv.ParseUint(port, 10, 16)
-	switch guarded := a.TokensFile != "" || a.TLS.ClientCAFile != "" || len(a.AllowCIDRs) > 0; {
+	switch {
 	case err != nil || portErr != nil:
 		bad("api.listen", strconv.Quote(a.Listen), "address:port, such as 127.0.0.1:13478")
 	case number == 0 && published:
 		bad("api.listen", strconv.Quote(a.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
-	case !guarded && !a.AllowUnauthenticated && !loopback(host):
+	case !a.guarded() && !a.AllowUnauthenticated && !Loopback(host):
 		bad("api.listen", strconv.Quote(a.Listen),
 			"a loopback address; on any other address whoever can reach it gets TURN credentials: set api.tokens_file, api.tls.client_ca_file or api.allow_cidrs, or api.allow_unauthenticated: true if a firewall keeps strangers out")
 	}
@@ -46,8 +46,8 @@ func checkPrefixes(key string, list []string, bad func(key, found, remedy string
 	}
 }
 
-// prefixes are those of a list that was checked with the configuration.
-func prefixes(list []string) (all []netip.Prefix) {
+// Prefixes are those of a list that was checked with the configuration.
+func Prefixes(list []string) (all []netip.Prefix) {
 	for _, s := range list {
 		p, _ := parsePrefix(s)
 		all = append(all, p)
@@ -68,4 +68,15 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return p, fmt.Errorf("bits behind the prefix of %s", s)
 	}
 	return p, nil
+}
+
+// guarded says whether something tells callers apart.
+func (a API) guarded() bool {
+	return a.TokensFile != "" || a.TLS.ClientCAFile != "" || len(a.AllowCIDRs) > 0
+}
+
+// Exposed says whether others than this host get credentials without being told apart.
+func (a API) Exposed() bool {
+	host, _, _ := net.SplitHostPort(a.Listen)
+	return a.AllowUnauthenticated && !Loopback(host) && !a.guarded()
 }

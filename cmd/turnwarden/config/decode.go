@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,126 +14,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
-
-// A problem is one mistake in the configuration file.
-type problem struct {
-	line          int // 0 = the key is absent, or concerns the file as a whole
-	key           string
-	found, remedy string // what is there; what is accepted, what to do
-}
-
-// problems are all mistakes of one file. Operators mend them in one go.
-type problems struct {
-	file string
-	list []problem
-}
-
-func (p *problems) Error() string {
-	var lines []string
-	for _, m := range p.list {
-		where := p.file
-		if m.line > 0 {
-			where += ":" + strconv.Itoa(m.line)
-		}
-		lines = append(lines, fmt.Sprintf("%s: %s: found %s; accepted: %s", where, m.key, m.found, m.remedy))
-	}
-	return strings.Join(lines, "\n")
-}
-
-func (p *problems) add(line int, key, found, remedy string) {
-	p.list = append(p.list, problem{line, key, found, remedy})
-}
-
-// document is a parsed file: the values, and where each key stands, so that
-// checks across keys can name the line.
-type document struct {
-	problems
-	lines map[string]int
-	other func(path string) string // the command whose key it is instead; "" = nobody's
-}
-
-// LoadConfig reads the file of a node, fills in defaults and checks everything that can
-// be known without looking at the machine. The error names every mistake.
-func LoadConfig(path string) (Config, error) {
-	var c Config
-	err := load(path, reflect.ValueOf(&c).Elem(), keyOf[GatewayFile]("turnwarden gateway"), func(d *document) error {
-		if c.Node == "" && d.lines["node"] == 0 {
-			host, err := os.Hostname()
-			if err != nil {
-				return fmt.Errorf("%s: node: host name unknown (%w); set node", path, err)
-			}
-			c.Node = host
-		}
-		d.check(&c)
-		return nil
-	})
-	return c, err
-}
-
-// LoadGatewayFile reads the file of a gateway likewise.
-func LoadGatewayFile(path string) (GatewayFile, error) {
-	var c GatewayFile
-	err := load(path, reflect.ValueOf(&c).Elem(), keyOf[Config]("turnwarden run"), func(d *document) error {
-		d.checkGateway(&c)
-		return nil
-	})
-	return c, err
-}
-
-// isGatewayFile says whether a file is that of a gateway rather than of a node. One that
-// cannot be read is neither, and the reader of either says why.
-func isGatewayFile(path string) bool {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	root, err := parse(data)
-	if err != nil || root == nil || root.Kind != yaml.MappingNode {
-		return false
-	}
-	for i := 0; i < len(root.Content); i += 2 {
-		if root.Content[i].Value == "gateway" {
-			return true
-		}
-	}
-	return false
-}
-
-// load reads the file into the struct v.
-func load(path string, v reflect.Value, other func(string) string, check func(*document) error) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read configuration: %w; name an existing file with --config.file", err)
-	}
-	doc := &document{problems: problems{file: path}, lines: map[string]int{}, other: other}
-	setDefaults(v)
-	root, err := parse(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if root != nil {
-		doc.mapping(root, v, "")
-	}
-	if err := check(doc); err != nil {
-		return err
-	}
-	if len(doc.list) > 0 {
-		slices.SortStableFunc(doc.list, func(a, b problem) int { return a.line - b.line })
-		return &doc.problems
-	}
-	return nil
-}
-
-// recheck checks a configuration that no file holds as it is.
-func recheck(c Config, path string) error {
-	doc := &document{problems: problems{file: path}}
-	c.Registry.ZooKeeper = slices.Clone(c.Registry.ZooKeeper) // check completes them
-	doc.check(&c)
-	if len(doc.list) > 0 {
-		return &doc.problems
-	}
-	return nil
-}
 
 // keyOf returns what says that a key belongs into the file of another command.
 func keyOf[T any](command string) func(path string) string {

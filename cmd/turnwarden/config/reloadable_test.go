@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -20,21 +20,21 @@ func TestReloadTags(t *testing.T) {
 			switch key := prefix + f.Tag.Get("yaml"); {
 			case f.Type.Kind() == reflect.Struct:
 				walk(f.Type, key+".")
-			case !slices.Contains([]string{live, drained, started}, kind):
+			case !slices.Contains([]string{Live, Drained, Started}, kind):
 				t.Errorf("%s: found reload %q", key, kind)
 			}
 		}
 	}
-	walk(reflect.TypeFor[Config](), "")
+	walk(reflect.TypeFor[Node](), "")
 }
 
-func loaded(t *testing.T, text string) Config {
+func loaded(t *testing.T, text string) Node {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "turnwarden.yml")
 	if err := os.WriteFile(path, []byte("node: turn-1\n"+text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := LoadConfig(path)
+	c, err := LoadNode(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,20 +47,20 @@ func TestChanges(t *testing.T) {
 		want     map[string]string // keys by kind
 	}{
 		"nothing":     {"probe: {interval: 5s}", "traffic: {interface: auto}", nil},
-		"live":        {"", "probe: {interval: 6s}\nregistry: {region: eu}", map[string]string{live: "registry.region probe.interval"}},
-		"each kind":   {"coturn: {cli: false}", "probe: {timeout: 1s}\nadmin: {socket: other.sock}", map[string]string{live: "probe.timeout", drained: "coturn.cli", started: "admin.socket"}},
-		"other files": {"api: {tls: {cert_file: a, key_file: b}}", "api: {tls: {cert_file: c, key_file: b}}", map[string]string{live: "api.tls.cert_file"}},
-		"TLS on":      {"", "api: {tls: {cert_file: a, key_file: b}}", map[string]string{started: "api.tls.cert_file api.tls.key_file"}},
-		"TLS off":     {"api: {tls: {cert_file: a, key_file: b}}", "", map[string]string{started: "api.tls.cert_file api.tls.key_file"}},
+		"live":        {"", "probe: {interval: 6s}\nregistry: {region: eu}", map[string]string{Live: "registry.region probe.interval"}},
+		"each kind":   {"coturn: {cli: false}", "probe: {timeout: 1s}\nadmin: {socket: other.sock}", map[string]string{Live: "probe.timeout", Drained: "coturn.cli", Started: "admin.socket"}},
+		"other files": {"api: {tls: {cert_file: a, key_file: b}}", "api: {tls: {cert_file: c, key_file: b}}", map[string]string{Live: "api.tls.cert_file"}},
+		"TLS on":      {"", "api: {tls: {cert_file: a, key_file: b}}", map[string]string{Started: "api.tls.cert_file api.tls.key_file"}},
+		"TLS off":     {"api: {tls: {cert_file: a, key_file: b}}", "", map[string]string{Started: "api.tls.cert_file api.tls.key_file"}},
 	} {
 		from, to := loaded(t, c.from), loaded(t, c.to)
-		for _, kind := range []string{live, drained, started} {
-			if got := strings.Join(changedKeys(from, to, kind), " "); got != c.want[kind] {
+		for _, kind := range []string{Live, Drained, Started} {
+			if got := strings.Join(Changed(from, to, kind), " "); got != c.want[kind] {
 				t.Errorf("%s: %s: %q, want %q", name, kind, got, c.want[kind])
 			}
-			only := take(from, to, kind)
-			for _, k := range []string{live, drained, started} {
-				got, want := strings.Join(changedKeys(from, only, k), " "), ""
+			only := Take(from, to, kind)
+			for _, k := range []string{Live, Drained, Started} {
+				got, want := strings.Join(Changed(from, only, k), " "), ""
 				if k == kind {
 					want = c.want[kind]
 				}
@@ -69,7 +69,7 @@ func TestChanges(t *testing.T) {
 				}
 			}
 		}
-		if diff := cmp.Diff(to, take(from, to, live, drained, started)); diff != "" {
+		if diff := cmp.Diff(to, Take(from, to, Live, Drained, Started)); diff != "" {
 			t.Errorf("%s: all taken (-want +got):\n%s", name, diff)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -18,13 +18,13 @@ import (
 // TestConfigurationFiles keeps the files that the packages install equal to the structs that
 // read them: every key is there, commented out, with its default and what it means.
 func TestConfigurationFiles(t *testing.T) {
-	testConfigurationFile(t, "turnwarden.yml", "", LoadConfig, `
+	testConfigurationFile(t, "turnwarden.yml", "", LoadNode, `
 # The configuration of turnwarden run: every key with its default. What is wrong with this file
 # or with turnserver.conf is said by
 #   turnwarden check-config --config.file=/etc/turnwarden/turnwarden.yml
 # systemctl reload turnwarden applies what it can, and names what waits.
 `)
-	testConfigurationFile(t, "gateway.yml", "registry: {zookeeper: [zk1]}", LoadGatewayFile, `
+	testConfigurationFile(t, "gateway.yml", "registry: {zookeeper: [zk1]}", LoadGateway, `
 # The configuration of turnwarden gateway: every key with its default. registry.zookeeper is the
 # one it cannot do without. What is wrong with this file is said by
 #   turnwarden check-config --config.file=/etc/turnwarden/gateway.yml
@@ -38,7 +38,7 @@ func testConfigurationFile[T any](t *testing.T, name, least string, load func(st
 	var defaults T
 	setDefaults(reflect.ValueOf(&defaults).Elem())
 	commentKeys(&b, reflect.ValueOf(&defaults).Elem(), "")
-	path := "../../deploy/" + name
+	path := "../../../deploy/" + name
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)

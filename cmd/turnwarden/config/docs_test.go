@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite docs/configuration.md")
 // reads them.
 func TestConfigurationDoc(t *testing.T) {
 	var b strings.Builder
-	b.WriteString(`<!-- Generated from cmd/turnwarden/config.go by make generate. -->
+	b.WriteString(`<!-- Generated from cmd/turnwarden/config by make generate. -->
 # Configuration
 
 ` + "`turnwarden run --config.file=turnwarden.yml`" + ` reads one YAML document; [that of a gateway](#the-file-of-a-gateway) is at the end. An absent key has its default. An unknown key, a value of the
@@ -32,14 +32,14 @@ of turnserver.conf does (but ` + "`realm`, `userdb` and `proc-user`" + `), which
 ` + "`start`" + ` waits for a start of turnwarden, as TLS of the API does where it is turned on or off. What waits is named, and the exit code is 1. Credentials
 that were handed out keep the lifetime that they were promised.
 `)
-	describeKeys(&b, reflect.TypeFor[Config](), "")
-	var gateway GatewayFile
+	describeKeys(&b, reflect.TypeFor[Node](), "")
+	var gateway Gateway
 	setDefaults(reflect.ValueOf(&gateway).Elem())
 	fmt.Fprintf(&b, "\n# The file of a gateway\n\n`turnwarden gateway --config.file=gateway.yml` reads `registry`, `gateway` and `api`. The keys of `api` are those above, but `api.listen` is `%s` by default. It is read at the start alone, and SIGHUP changes nothing; files that it names are read again when they change.\n",
 		gateway.API.Listen)
-	describeKeys(&b, reflect.TypeFor[FleetRegistryConfig](), "registry.")
-	describeKeys(&b, reflect.TypeFor[GatewayConfig](), "gateway.")
-	const path = "../../docs/configuration.md"
+	describeKeys(&b, reflect.TypeFor[FleetRegistry](), "registry.")
+	describeKeys(&b, reflect.TypeFor[Picking](), "gateway.")
+	const path = "../../../docs/configuration.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ that were handed out keep the lifetime that they were promised.
 	}
 	committed, err := os.ReadFile(path)
 	if err != nil || string(committed) != b.String() {
-		t.Errorf("%s is not what config.go says (%v): run make generate", path, err)
+		t.Errorf("%s is not what the structs say (%v): run make generate", path, err)
 	}
 }
 
@@ -67,7 +67,7 @@ func describeKeys(b *strings.Builder, typ reflect.Type, prefix string) {
 		b.WriteString("\n| Key | Kind | Default | Reload | |\n|---|---|---|---|---|\n")
 	}
 	for _, f := range rows {
-		fmt.Fprintf(b, "| `%s%s` | %s | %s | `%s` | %s |\n", prefix, f.Tag.Get("yaml"), kind(f), defaultOf(f), cmp.Or(f.Tag.Get("reload"), started), f.Tag.Get("help"))
+		fmt.Fprintf(b, "| `%s%s` | %s | %s | `%s` | %s |\n", prefix, f.Tag.Get("yaml"), kind(f), defaultOf(f), cmp.Or(f.Tag.Get("reload"), Started), f.Tag.Get("help"))
 	}
 	for _, f := range sections {
 		describeKeys(b, f.Type, prefix+f.Tag.Get("yaml")+".")

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 
 // check adds what a single value cannot show: forms that need more than a kind,
 // and keys that contradict one another.
-func (d *document) check(c *Config) {
+func (d *document) check(c *Node) {
 	bad := func(key, found, remedy string) { d.add(d.lines[key], key, found, remedy) }
 	if !directory.NodeName(c.Node) {
 		bad("node", strconv.Quote(c.Node), "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit")
@@ -50,7 +50,7 @@ func (d *document) check(c *Config) {
 	checkAPI(&c.API, len(c.Registry.ZooKeeper) > 0 && c.Registry.Advertise == "", bad)
 }
 
-func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string)) {
+func (d *document) checkInterfaces(c *Node, bad func(key, found, remedy string)) {
 	seen := map[string]bool{}
 	for _, name := range c.Traffic.Interface {
 		if seen[name] {
@@ -66,7 +66,7 @@ func (d *document) checkInterfaces(c *Config, bad func(key, found, remedy string
 	}
 }
 
-func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string)) {
+func (d *document) checkRegistry(c *Node, bad func(key, found, remedy string)) {
 	r := &c.Registry
 	checkZooKeeper(r.ZooKeeper, r.Path, r.TLS, bad)
 	if !validZNode(r.PrometheusPath) {
@@ -79,7 +79,7 @@ func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string))
 		bad("registry.prometheus_path", strconv.Quote(r.PrometheusPath), "another path than registry.path, or readers would take one node for the other")
 	}
 	if r.Advertise != "" {
-		if _, err := splitHostPort(r.Advertise, "1"); err != nil {
+		if _, err := HostPort(r.Advertise, "1"); err != nil {
 			bad("registry.advertise", strconv.Quote(r.Advertise), "host or host:port, an IPv6 address in brackets")
 		}
 	}
@@ -91,7 +91,7 @@ func (d *document) checkRegistry(c *Config, bad func(key, found, remedy string))
 const acceptedZNode = "an absolute ZooKeeper path such as /turn/servers, without a trailing slash"
 
 // checkZooKeeper checks what writers and readers of records share, and completes the servers.
-func checkZooKeeper(servers []string, path string, t TLSConfig, bad func(key, found, remedy string)) {
+func checkZooKeeper(servers []string, path string, t TLS, bad func(key, found, remedy string)) {
 	for i, s := range servers {
 		server, err := directory.ParseServer(s)
 		if err != nil {
@@ -108,7 +108,7 @@ func checkZooKeeper(servers []string, path string, t TLSConfig, bad func(key, fo
 	}
 }
 
-func loopback(host string) bool {
+func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}
@@ -128,9 +128,9 @@ func validZNode(path string) bool {
 	return path != "/zookeeper" && !strings.HasPrefix(path, "/zookeeper/")
 }
 
-// splitHostPort takes host, host:port, v6 or [v6]:port, and joins it with the
+// HostPort takes host, host:port, v6 or [v6]:port, and joins it with the
 // default port where it has none.
-func splitHostPort(s, defaultPort string) (string, error) {
+func HostPort(s, defaultPort string) (string, error) {
 	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
 		return net.JoinHostPort(ip.String(), defaultPort), nil
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"reflect"
@@ -8,13 +8,13 @@ import (
 
 // What a reload does with a key that has changed, by its tag reload.
 const (
-	live    = "live"  // it is in force at once, and no call is touched
-	drained = "drain" // it waits until turnserver is started anew, as after a drain
-	started = "start" // it waits until turnwarden is
+	Live    = "live"  // it is in force at once, and no call is touched
+	Drained = "drain" // it waits until turnserver is started anew, as after a drain
+	Started = "start" // it waits until turnwarden is
 )
 
-// changedKeys names the keys of this kind that differ.
-func changedKeys(from, to Config, kind string) (keys []string) {
+// Changed names the keys of this kind that differ.
+func Changed(from, to Node, kind string) (keys []string) {
 	eachChange(&from, to, func(key, k string, _, _ reflect.Value) {
 		if k == kind {
 			keys = append(keys, key)
@@ -23,8 +23,8 @@ func changedKeys(from, to Config, kind string) (keys []string) {
 	return keys
 }
 
-// take returns from with the keys of these kinds as to has them.
-func take(from, to Config, kinds ...string) Config {
+// Take returns from with the keys of these kinds as to has them.
+func Take(from, to Node, kinds ...string) Node {
 	eachChange(&from, to, func(_, kind string, a, b reflect.Value) {
 		if slices.Contains(kinds, kind) {
 			a.Set(b)
@@ -33,9 +33,9 @@ func take(from, to Config, kinds ...string) Config {
 	return from
 }
 
-func eachChange(from *Config, to Config, visit func(key, kind string, a, b reflect.Value)) {
+func eachChange(from *Node, to Node, visit func(key, kind string, a, b reflect.Value)) {
 	// The files of TLS may be others, but not whether it is spoken: that is on record.
-	turned := from.API.TLS.enabled() != to.API.TLS.enabled()
+	turned := from.API.TLS.Enabled() != to.API.TLS.Enabled()
 	var walk func(a, b reflect.Value, prefix string)
 	walk = func(a, b reflect.Value, prefix string) {
 		for i := range a.NumField() {
@@ -46,7 +46,7 @@ func eachChange(from *Config, to Config, visit func(key, kind string, a, b refle
 				walk(x, y, key)
 			case reflect.DeepEqual(x.Interface(), y.Interface()):
 			case turned && strings.HasPrefix(key, "api.tls."):
-				visit(key, started, x, y)
+				visit(key, Started, x, y)
 			default:
 				visit(key, tag.Get("reload"), x, y)
 			}

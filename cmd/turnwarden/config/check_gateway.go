@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"net"
@@ -6,7 +6,7 @@ import (
 )
 
 // checkGateway is check for the file of a gateway.
-func (d *document) checkGateway(c *GatewayFile) {
+func (d *document) checkGateway(c *Gateway) {
 	bad := func(key, found, remedy string) { d.add(d.lines[key], key, found, remedy) }
 	if len(c.Registry.ZooKeeper) == 0 {
 		bad("registry.zookeeper", "nothing", "the ZooKeeper servers where the nodes are registered")
