@@ -63,8 +63,10 @@ func (r *confReader) checkLimits() {
 	if r.isOn("stun-only") {
 		r.problem(r.last["stun-only"], "turns TURN off, so that no credential could ever work; remove the line")
 	}
-	if l := r.last["alternate-server"]; l.number > 0 {
-		r.problem(l, "found, and turnserver would send every client elsewhere (300) instead of serving it; remove the line, for turnwarden's registry is what spreads the load")
+	for _, name := range [...]string{"alternate-server", "udp-alternate-server", "tcp-alternate-server"} {
+		if l := r.last[name]; l.number > 0 {
+			r.problem(l, "found, and turnserver would send every client elsewhere (300) instead of serving it; remove the line, for turnwarden's registry is what spreads the load")
+		}
 	}
 	if r.isOn("no-udp-relay") && r.isOn("no-tcp-relay") {
 		r.problem(r.last["no-tcp-relay"], "found beside no-udp-relay, and with both turnserver exits; remove one of the two lines")
@@ -79,13 +81,14 @@ func (c *Conf) Check(b Build) []string {
 	var warnings []string
 	v := b.Version
 	for _, l := range c.lines {
-		switch o := confOptions[l.name]; {
-		case l.name == "prometheus" && !b.Prometheus:
-			warnings = append(warnings, fmt.Sprintf("%s:%d: prometheus: this build of coturn %v has no Prometheus endpoint and ignores the line; turnwarden exports its own metrics", c.Path, l.number, v))
+		at := fmt.Sprintf("%s:%d: %s: ", c.Path, l.number, l.name)
+		switch o := optionReleases[l.name]; {
 		case v.Before(o.since):
-			warnings = append(warnings, fmt.Sprintf("%s:%d: %s: coturn %v does not know this option yet and ignores the line; remove it", c.Path, l.number, l.name, v))
+			warnings = append(warnings, at+fmt.Sprintf("coturn %v does not know this option, which came with %v, and ignores the line; remove it", v, o.since))
 		case o.until != Version{} && !v.Before(o.until):
-			warnings = append(warnings, fmt.Sprintf("%s:%d: %s: coturn %v no longer knows this option and ignores the line; remove it", c.Path, l.number, l.name, v))
+			warnings = append(warnings, at+fmt.Sprintf("coturn %v no longer knows this option, which went with %v, and ignores the line; remove it", v, o.until))
+		case strings.HasPrefix(l.name, "prometheus") && !b.Prometheus:
+			warnings = append(warnings, at+fmt.Sprintf("this build of coturn %v has no Prometheus endpoint and ignores the line; turnwarden exports its own metrics", v))
 		}
 	}
 	return warnings

@@ -46,6 +46,7 @@ func TestReadConfRefuses(t *testing.T) {
 		"not a boolean":           {text: userConf + "no-tcp=maybe", want: []string{`:3: no-tcp: "maybe" found; yes or no`}},
 		"negative quota":          {text: userConf + "total-quota=-1", want: []string{`:3: total-quota: "-1" found; a number`}},
 		"alternate server":        {text: userConf + "alternate-server=192.0.2.9", want: []string{":3: alternate-server: found, and turnserver would send every client elsewhere"}},
+		"alternate by transport":  {text: userConf + "udp-alternate-server=192.0.2.9\ntcp-alternate-server=192.0.2.9", want: []string{":3: udp-alternate-server: found, and", ":4: tcp-alternate-server: found, and"}},
 		"STUN only":               {text: userConf + "stun-only", want: []string{":3: stun-only: turns TURN off"}},
 		"no relay at all":         {text: userConf + "no-udp-relay\nno-tcp-relay", want: []string{":4: no-tcp-relay: found beside"}},
 		"capacity without rate":   {text: userConf + "bps-capacity=1000", want: []string{":3: bps-capacity: found without"}},
@@ -82,14 +83,15 @@ func TestReadConfRefuses(t *testing.T) {
 }
 
 func TestConfCheck(t *testing.T) {
-	const text = userConf + "no-tlsv1\nprod\nrfc5780\ndtls\ncli\nverbose\nno-loopback-peers\nprometheus"
+	const text = userConf + "no-tlsv1\nprod\nrfc5780\ndtls\ncli\nverbose\nno-loopback-peers\nprometheus\nno-dtls\nne=3"
 	tests := map[string]struct {
 		build coturn.Build
 		want  []string
 	}{
-		"4.5.1": {coturn.Build{coturn.Version{Major: 4, Minor: 5, Patch: 1}, true}, []string{":5: rfc5780: coturn 4.5.1 does not know this option yet", ":6: dtls: coturn 4.5.1 does not know"}},
-		"4.6.1": {coturn.Build{coturn.Version{Major: 4, Minor: 6, Patch: 1}, false}, []string{":5: rfc5780: ", ":6: dtls: ", ":9: no-loopback-peers: coturn 4.6.1 no longer knows this option", ":10: prometheus: this build of coturn 4.6.1 has no Prometheus endpoint"}},
-		"4.7.0": {coturn.Build{coturn.Version{Major: 4, Minor: 7, Patch: 0}, true}, []string{":3: no-tlsv1: ", ":4: prod: ", ":6: dtls: ", ":9: no-loopback-peers: "}},
+		"4.5.2":  {coturn.Build{coturn.Version{Major: 4, Minor: 5, Patch: 2}, true}, []string{":5: rfc5780: coturn 4.5.2 does not know this option, which came with 4.7.0", ":6: dtls: coturn 4.5.2 does not know", ":9: no-loopback-peers: "}},
+		"4.6.1":  {coturn.Build{coturn.Version{Major: 4, Minor: 6, Patch: 1}, false}, []string{":5: rfc5780: ", ":6: dtls: ", ":9: no-loopback-peers: coturn 4.6.1 no longer knows this option, which went with 4.5.2", ":10: prometheus: this build of coturn 4.6.1 has no Prometheus endpoint"}},
+		"4.7.0":  {coturn.Build{coturn.Version{Major: 4, Minor: 7, Patch: 0}, true}, []string{":3: no-tlsv1: ", ":4: prod: ", ":6: dtls: ", ":9: no-loopback-peers: "}},
+		"4.18.0": {coturn.Build{coturn.Version{Major: 4, Minor: 18}, true}, []string{":3: no-tlsv1: ", ":4: prod: ", ":9: no-loopback-peers: ", ":11: no-dtls: coturn 4.18.0 no longer knows this option, which went with 4.18.0", ":12: ne: coturn 4.18.0 no longer knows this option, which went with 4.10.0"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -162,7 +162,7 @@ func (r *confReader) read(number int, raw string) {
 	o, known := confOptions[l.name]
 	switch {
 	case !known:
-		r.problem(l, "unknown to every version of coturn, which would ignore the line; correct the name (no dashes before it) or remove the line")
+		r.problem(l, "unknown to every version of coturn up to %v, which would ignore the line; correct the name (no dashes before it) or remove the line", Newest)
 		return
 	case o.refused != "":
 		r.problem(l, "refused: %s", o.refused)

@@ -99,6 +99,7 @@ func TestReadConfWarns(t *testing.T) {
 		"own user":    {"proc-user=turnserver", ":1: proc-user: left out: turnwarden starts the child as coturn.user"},
 		"own CLI":     {"cli-password=hunter2", ":1: cli-password: left out: "},
 		"too verbose": {"Verbose", ":1: Verbose: left out: "},
+		"drain early": {"drain-min-allocations=5", ":1: drain-min-allocations: left out: turnwarden drains until the last call"},
 		"flag off":    {"no-rfc5780=no", ":1: no-rfc5780: coturn ignores the value"},
 		"semicolon":   {"total-quota=5\nserver-name=turn.example.org;", ":2: server-name: the semicolon"},
 		"statsdb":     {"redis-statsdb=password=hunter2", ":1: redis-statsdb: coturn logs this line"},

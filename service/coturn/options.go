@@ -67,9 +67,6 @@ func parseBool(s string) (value, ok bool) {
 // confOption is what turnwarden knows about a name in turnserver.conf.
 type confOption struct {
 	kind kind
-	// since and until bound the releases that know the option: the first one
-	// that may, and the first one that no longer does. Zero is no bound.
-	since, until Version
 	// refused and leftOut say why the line is an error, or is not rendered.
 	refused, leftOut string
 }
@@ -86,20 +83,12 @@ const (
 	ourCLI     = "turnwarden sets the CLI for itself, see coturn.cli"
 )
 
-// The bounds of the options of other releases than 4.6.1.
-var (
-	v4_5_2  = Version{4, 5, 2}
-	v4_6_0  = Version{4, 6, 0}
-	v4_7_0  = Version{4, 7, 0} // the great clean-up; also the least bound of what came at an unknown later one
-	v4_10_0 = Version{4, 10, 0}
-	v4_14_0 = Version{4, 14, 0}
-	v4_15_0 = Version{4, 15, 0}
-	v4_17_0 = Version{4, 17, 0}
-)
+// releases are those that know an option: from since on, up to but without until. Zero is
+// no bound.
+type releases struct{ since, until Version }
 
-// confOptions has every option that a release of coturn from 4.5 to 4.18 knows.
-// Those without bounds are the ones 4.6.1 takes (measured one by one: it names
-// each line it does not know) and later ones have kept.
+// confOptions has every option that a release of coturn knows; optionReleases says
+// which. Whether yes or no is accepted was asked of the programs (TestOptionKinds).
 var confOptions = map[string]confOption{
 	// Listeners and relays.
 	"listening-device":       {},
@@ -113,30 +102,31 @@ var confOptions = map[string]confOption{
 	"relay-ip":               {kind: kindIP},
 	"external-ip":            {kind: kindIPMap},
 	"relay-threads":          {kind: kindCount},
-	"cpus":                   {kind: kindCount, since: v4_7_0},
+	"cpus":                   {kind: kindCount},
 	"min-port":               {kind: kindPort},
 	"max-port":               {kind: kindPort},
 	"aux-server":             {},
 	"udp-self-balance":       {kind: kindBool},
 	"alternate-server":       {},
 	"tls-alternate-server":   {},
-	"udp-alternate-server":   {since: v4_7_0},
-	"tcp-alternate-server":   {since: v4_7_0},
+	"udp-alternate-server":   {},
+	"tcp-alternate-server":   {},
 	"no-udp":                 {kind: kindBool},
 	"no-tcp":                 {kind: kindBool},
 	"no-tls":                 {kind: kindBool},
 	"no-dtls":                {kind: kindBool},
-	"dtls":                   {kind: kindBool, since: v4_17_0},
+	"dtls":                   {kind: kindBool},
 	"no-udp-relay":           {kind: kindBool},
 	"no-tcp-relay":           {kind: kindBool},
-	"sock-buf-size":          {kind: kindCount, since: v4_7_0},
-	"udp-recvmmsg":           {since: v4_7_0},
-	"udp-recvmmsg-log":       {since: v4_7_0},
-	"udp-gso":                {since: v4_7_0},
-	"multiplex-peer":         {since: v4_7_0},
-	"multiplex-peer-port":    {since: v4_7_0},
+	"sock-buf-size":          {kind: kindCount},
+	"udp-recvmmsg":           {},
+	"udp-recvmmsg-log":       {},
+	"udp-sendmmsg-log":       {},
+	"udp-gso":                {},
+	"multiplex-peer":         {},
+	"multiplex-peer-port":    {kind: kindPort},
 
-	"multiplex-peer-max-peers":          {since: v4_7_0},
+	"multiplex-peer-max-peers":          {kind: kindCount},
 	"keep-address-family":               {kind: kindBool},
 	"allocation-default-address-family": {},
 	"ne":                                {},
@@ -170,19 +160,21 @@ var confOptions = map[string]confOption{
 	"max-bps":                    {kind: kindCount},
 	"bps-capacity":               {kind: kindCount},
 	"stale-nonce":                {},
-	"stateless-nonce":            {since: v4_17_0},
-	"stateless-nonce-secret":     {since: v4_17_0},
+	"stateless-nonce":            {},
+	"stateless-nonce-secret":     {},
 	"max-allocate-lifetime":      {},
 	"max-allocate-timeout":       {},
 	"channel-lifetime":           {},
 	"permission-lifetime":        {},
-	"unauthorized-ratelimit":     {since: v4_14_0},
-	"unauthorized-ratelimit-rps": {since: v4_14_0},
-	"drain-min-allocations":      {since: v4_15_0},
+	"unauthorized-ratelimit":     {},
+	"unauthorized-ratelimit-rps": {kind: kindCount},
+	"drain-min-allocations":      {leftOut: "turnwarden drains until the last call has ended"},
+	"drop-invalid-packets":       {},
+	"drop-invalid-packets-log":   {},
 
 	// Which peers and messages.
 	"allow-loopback-peers":              {kind: kindBool},
-	"no-loopback-peers":                 {until: v4_5_2},
+	"no-loopback-peers":                 {},
 	"no-multicast-peers":                {kind: kindBool},
 	"allowed-peer-ip":                   {},
 	"denied-peer-ip":                    {},
@@ -194,39 +186,39 @@ var confOptions = map[string]confOption{
 	"fingerprint":                       {kind: kindBool},
 	"mobility":                          {kind: kindBool},
 	"no-rfc5780":                        {kind: kindFlag},
-	"rfc5780":                           {since: v4_7_0},
-	"no-stun-backward-compatibility":    {kind: kindBool, until: v4_7_0},
-	"stun-backward-compatibility":       {since: v4_7_0},
-	"rfc3489-compatibility":             {since: v4_15_0},
-	"rfc5766-channel-numbers":           {since: v4_7_0},
-	"include-reason-string":             {since: v4_7_0},
+	"rfc5780":                           {},
+	"no-stun-backward-compatibility":    {kind: kindBool},
+	"stun-backward-compatibility":       {},
+	"rfc3489-compatibility":             {},
+	"rfc5766-channel-numbers":           {},
+	"include-reason-string":             {},
 	"response-origin-only-with-rfc5780": {kind: kindBool},
-	"respond-http-unsupported":          {since: v4_7_0},
+	"respond-http-unsupported":          {},
 	"acme-redirect":                     {},
-	"no-http":                           {until: v4_6_0},
-	"prod":                              {until: v4_7_0},
+	"no-http":                           {},
+	"prod":                              {},
 	"no-software-attribute":             {kind: kindBool},
-	"software-attribute":                {since: v4_7_0},
+	"software-attribute":                {},
 
 	// TLS.
 	"cert":            {},
 	"pkey":            {},
 	"pkey-pwd":        {},
-	"raw-public-keys": {since: v4_7_0},
+	"raw-public-keys": {},
 	"cipher-list":     {},
 	"CA-file":         {},
 	"ec-curve-name":   {},
 	"dh566":           {kind: kindBool},
 	"dh1066":          {kind: kindBool},
-	"dh2066":          {until: v4_6_0},
+	"dh2066":          {},
 	"dh-file":         {},
-	"no-sslv2":        {until: v4_7_0},
-	"no-sslv3":        {until: v4_7_0},
-	"no-tlsv1":        {kind: kindBool, until: v4_7_0},
-	"no-tlsv1_1":      {kind: kindBool, until: v4_7_0},
+	"no-sslv2":        {},
+	"no-sslv3":        {},
+	"no-tlsv1":        {kind: kindBool},
+	"no-tlsv1_1":      {kind: kindBool},
 	"no-tlsv1_2":      {kind: kindBool},
-	"tlsv1":           {since: v4_7_0},
-	"tlsv1_1":         {since: v4_7_0},
+	"tlsv1":           {},
+	"tlsv1_1":         {},
 
 	// Log, process, administration.
 	"verbose":                  {kind: kindBool},
@@ -238,13 +230,13 @@ var confOptions = map[string]confOption{
 	"simple-log":               {leftOut: ourLog},
 	"new-log-timestamp":        {kind: kindFlag},
 	"new-log-timestamp-format": {leftOut: "turnwarden could not tell the time from the message"},
-	"log-min-level":            {leftOut: "the session lines that turnwarden counts would be missing", since: v4_15_0},
+	"log-min-level":            {leftOut: "the session lines that turnwarden counts would be missing"},
 	"log-binding":              {kind: kindBool},
 	"daemon":                   {leftOut: ourProcess},
 	"pidfile":                  {leftOut: ourProcess},
 	"proc-user":                {leftOut: ourUser},
 	"proc-group":               {leftOut: ourUser},
-	"cli":                      {leftOut: ourCLI, since: v4_10_0},
+	"cli":                      {leftOut: ourCLI},
 	"no-cli":                   {leftOut: ourCLI},
 	"cli-ip":                   {leftOut: ourCLI},
 	"cli-port":                 {leftOut: ourCLI},
@@ -259,8 +251,11 @@ var confOptions = map[string]confOption{
 	"prometheus-port":             {},
 	"prometheus-address":          {},
 	"prometheus-path":             {},
+	"prometheus-tls":              {},
+	"prometheus-cert":             {},
+	"prometheus-key":              {},
 	"prometheus-username-labels":  {},
 	"redis-statsdb":               {},
-	"secret-ts-exp-time":          {until: v4_7_0},
+	"secret-ts-exp-time":          {},
 	"version":                     {refused: "it is an option of the command line; remove the line"},
 }

@@ -44,6 +44,9 @@ func (c *Conf) Render(r Runtime) []byte {
 	}
 	b.WriteString("\n# Set by turnwarden.\n")
 	b.WriteString("log-file=stdout\nno-stdout-log\nverbose\npidfile=\n")
+	if r.Version.DrainsEarly() {
+		b.WriteString("drain-min-allocations=0\n")
+	}
 	// Without this line turnserver and turnadmin use whatever is compiled in.
 	fmt.Fprintf(&b, "userdb=\"%s\"\n", c.UserDB)
 	switch {

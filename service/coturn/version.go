@@ -35,6 +35,10 @@ func (v Version) HasCLIFlag() bool { return !v.Before(Version{4, 10, 0}) }
 // CanDrain reports whether SIGUSR1 drains the server. It kills earlier ones.
 func (v Version) CanDrain() bool { return !v.Before(Version{4, 6, 3}) }
 
+// DrainsEarly reports whether a drain may end before the last call has: with
+// drain-min-allocations=5, 4.17.1 cut three calls six seconds into it.
+func (v Version) DrainsEarly() bool { return !v.Before(Version{4, 15, 0}) }
+
 // LogsTwice reports whether every line comes twice with log-file=stdout, whatever
 // no-stdout-log says (4.5.2 and 4.6.0).
 func (v Version) LogsTwice() bool { return v.Before(Version{4, 6, 1}) }
