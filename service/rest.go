@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/userdb"
 )
 
 // personal makes a credential of the client's own out of the shared secret g, as in
@@ -52,7 +52,7 @@ func (s *signer) sign(g credential.Credential, expires time.Time, id string) (us
 	if k == nil || k.name != g.Username || k.secret != g.Password {
 		k = &keyed{name: g.Username, secret: g.Password}
 		k.macs.New = func() any {
-			return &mac{Hash: hmac.New(sha1.New, []byte(coturn.SharedSecret(k.name, k.secret.Reveal())))}
+			return &mac{Hash: hmac.New(sha1.New, []byte(userdb.SharedSecret(k.name, k.secret.Reveal())))}
 		}
 		s.last.Store(k)
 	}

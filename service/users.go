@@ -6,6 +6,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/userdb"
 )
 
 // errNoUsers says why users are nobody's business in secret mode.
@@ -20,7 +21,7 @@ func (n *Node) Import(ctx context.Context, c credential.Imported, by string, rep
 	case n.refusing.Load() != 0:
 		return errRefusing
 	}
-	if err := coturn.CheckUser(c.Username, c.Password.Reveal()); err != nil {
+	if err := userdb.CheckUser(c.Username, c.Password.Reveal()); err != nil {
 		return err
 	}
 	return n.parts.Credentials.Import(context.WithoutCancel(ctx), c, by, func(s credential.Step) { report(step(s)) })

@@ -23,6 +23,9 @@ import (
 	"github.com/turnwarden/turnwarden/service/doctor"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/service/userdb"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
+	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
 )
 
 // inspect looks at all that doctor judges, and changes nothing: no lock, no listener, no
@@ -36,7 +39,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	s := &site{cfg: cfg}
-	p.Turnadmin, p.SQLite = text(coturn.CheckTurnadmin(cfg.Coturn.Turnadmin)), text(coturn.CheckSQLite())
+	p.Turnadmin, p.SQLite = text(turnadmin.Check(cfg.Coturn.Turnadmin)), text(sqlite.Check())
 	build, err := coturn.Detect(ctx, cfg.Coturn.Turnserver)
 	if err != nil {
 		p.Turnserver = err.Error()
@@ -82,7 +85,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 	}
 	p.Addresses = text(s.ownAddresses(ctx))
 	p.Ports = text(s.portsBut(renderedPath(cfg)))
-	p.UserDB = text(coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}.Check(ctx))
+	p.UserDB = text(sqlite.DB{File: userdb.File{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}}.Check(ctx))
 	p.Interface, p.Capacity, p.CapacityMbps = s.links(cfg)
 	p.DefaultSource = s.outside
 	if !p.Standalone {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/userdb"
 )
 
 // an installation is a Debian that gets the packages of coturn and turnwarden.
@@ -369,7 +369,7 @@ func (i *installation) users() string {
 // purge: nothing is left but logs.
 func (i *installation) purge() {
 	i.Must("rm", "-r", "/etc/systemd/system/turnwarden.service.d") // the test's own
-	ours := coturn.SharedSecret(regexp.MustCompile(`(?m)^tw-\S+$`).FindString(i.users()), "x")
+	ours := userdb.SharedSecret(regexp.MustCompile(`(?m)^tw-\S+$`).FindString(i.users()), "x")
 	i.Must("sqlite3", "/var/lib/turn/turndb", fmt.Sprintf("INSERT INTO turn_secret VALUES ('%[1]s', '%[2]s'), ('%[1]s', 'another');", realtest.Realm, ours))
 	i.Must("apt-get", "purge", "-y", "turnwarden")
 	if users := strings.Fields(i.users()); !slices.Equal(users, []string{"another", "before"}) {

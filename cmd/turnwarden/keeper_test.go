@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/userdb"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
 )
 
 // TestKeeper: users are stored and listed while a killed turnserver starts again, and
@@ -19,7 +20,7 @@ func TestKeeper(t *testing.T) {
 	t.Parallel()
 	s := realtest.StartTurnServer(t, realtest.TurnOptions{})
 	s.AddUser(t, "valid", "secret")
-	db := coturn.UserDB{Path: s.Database, Realm: realtest.Realm}
+	db := sqlite.DB{File: userdb.File{Path: s.Database, Realm: realtest.Realm}}
 	keeper, err := db.Keep(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +30,7 @@ func TestKeeper(t *testing.T) {
 	kept.Go(func() { _ = keeper.Run(keeping) })
 	defer kept.Wait()
 	defer stop()
-	store := coturn.NewSQLite(db)
+	store := sqlite.NewUsers(db)
 	for range 5 {
 		s.Kill(t)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -23,6 +23,9 @@ import (
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/service/userdb"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
+	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
 	"github.com/turnwarden/turnwarden/transport"
 )
 
@@ -32,7 +35,7 @@ type site struct {
 	cfg config.Node
 	server
 	as        *syscall.Credential // whom the child runs as; nil = as we do
-	userdb    coturn.UserDB
+	userdb    sqlite.DB
 	source    *traffic.Procfs
 	directory directory.Config
 	restAddr  string
@@ -267,11 +270,16 @@ func (s *site) checkPorts(pid int) error {
 }
 
 func (s *site) prepareUserDB(ctx context.Context, cfg config.Node, from *heritage) error {
-	s.userdb = coturn.UserDB{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}
+	s.userdb = sqlite.DB{File: userdb.File{Path: s.conf.UserDB, Realm: s.conf.Realm, As: s.as}}
 	if from != nil {
 		return nil // it is in use
 	}
-	return s.userdb.Prepare(ctx, cfg.Coturn.Turnadmin)
+	if err := turnadmin.Check(cfg.Coturn.Turnadmin); err != nil {
+		return err
+	}
+	return s.userdb.Prepare(ctx, func(ctx context.Context) error {
+		return turnadmin.Complete(ctx, cfg.Coturn.Turnadmin, s.userdb.File)
+	})
 }
 
 // findSource finds what is measured.

@@ -26,6 +26,8 @@ import (
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/service/traffic"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
+	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/admin"
 	"github.com/turnwarden/turnwarden/transport/web"
@@ -220,12 +222,12 @@ var stateFile = map[string]string{"user": "credentials.json", "secret": "secrets
 // store is where credentials are written for turnserver to find.
 func (s *site) store(cfg config.Node) credential.Store {
 	if cfg.Credentials.Mode == "secret" {
-		return coturn.NewSecrets(s.userdb)
+		return sqlite.NewSecrets(s.userdb)
 	}
 	if cfg.Credentials.UserDB == "sqlite" {
-		return coturn.NewSQLite(s.userdb)
+		return sqlite.NewUsers(s.userdb)
 	}
-	return coturn.NewTurnadmin(cfg.Coturn.Turnadmin, s.userdb)
+	return turnadmin.New(cfg.Coturn.Turnadmin, s.userdb.File, s.userdb)
 }
 
 // serveWeb serves the web listener as --web.config.file says.

@@ -10,27 +10,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/userdb"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
+	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
+	"github.com/turnwarden/turnwarden/service/userdb/userdbtest"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
 // monitored is a host whose userdb a hand-rolled monitor has filled, through turnadmin,
 // and never cleaned: it deleted without -b.
-func monitored(t *testing.T, userdb string) (h *host, old seed) {
+func monitored(t *testing.T, writer string) (h *host, old seed) {
 	t.Helper()
 	h = newHost(t, options{set: map[string]string{
-		"credentials.userdb": userdb, "credentials.lifetime": "20s", "credentials.rotate_every": "10s",
+		"credentials.userdb": writer, "credentials.lifetime": "20s", "credentials.rotate_every": "10s",
 	}})
-	old = seed{UserID: "monitor-3", Password: "Zm9v+/" + userdb + "=="}
-	db := coturn.UserDB{Path: filepath.Join(h.dir, "turndb"), Realm: realtest.Realm}
-	if err := db.Prepare(t.Context(), "turnadmin"); err != nil {
+	old = seed{UserID: "monitor-3", Password: "Zm9v+/" + writer + "=="}
+	db := userdb.File{Path: filepath.Join(h.dir, "turndb"), Realm: realtest.Realm}
+	if err := userdbtest.Prepare(t.Context(), db, "turnadmin"); err != nil {
 		t.Fatal(err)
 	}
-	turnadmin := coturn.NewTurnadmin("turnadmin", db) // but for its log files, which the monitor left behind, too
+	store := turnadmin.New("turnadmin", db, sqlite.DB{File: db}) // but for its log files, which the monitor left behind, too
 	for user, password := range map[string]string{"monitor-1": "one", "monitor-2": "two", old.UserID: old.Password, "alice": "hers"} {
-		if err := turnadmin.Put(t.Context(), user, password); err != nil {
+		if err := store.Put(t.Context(), user, password); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 func TestCLICancels(t *testing.T) {
 	r := startUserRelay(t, realtest.FreePort(t, "127.0.0.1"), "s3cret")
 	const calls, others = 300, 20
-	var alices, bobs []*turnClient
+	var alices, bobs []*realtest.TurnClient
 	for range calls {
 		alices = append(alices, r.call(t, "udp", "alice"))
 	}
@@ -43,12 +43,12 @@ func TestCLICancels(t *testing.T) {
 	t.Logf("they were gone after %v", time.Since(begin))
 	check(t, r.cli.Cancel(t.Context(), ids...)) // gone is gone
 	for i, c := range alices {
-		if err := c.refresh(stun.CodeAllocMismatch); err != nil {
+		if err := c.Refresh(stun.CodeAllocMismatch); err != nil {
 			t.Fatalf("call %d of alice: %v", i, err)
 		}
 	}
 	for i, c := range bobs {
-		if err := c.refresh(0); err != nil {
+		if err := c.Refresh(0); err != nil {
 			t.Fatalf("call %d of bob: %v", i, err)
 		}
 	}
@@ -69,10 +69,10 @@ func TestCLIShowsSession(t *testing.T) {
 	check(t, err)
 	s := list[0]
 	relayIP, _, _ := net.SplitHostPort(r.addr)
-	if s.Username != "alice" || s.Realm != realm || s.Protocol != "TCP" || s.ClientAddr != c.conn.LocalAddr().String() ||
+	if s.Username != "alice" || s.Realm != realm || s.Protocol != "TCP" || s.ClientAddr != c.Conn.LocalAddr().String() ||
 		len(s.RelayAddrs) != 1 || !strings.HasPrefix(s.RelayAddrs[0], relayIP+":20") ||
 		time.Since(s.Started) > time.Minute || s.Usage.ReceivedPackets == 0 {
-		t.Errorf("%+v, want the session of %v", s, c.conn.LocalAddr())
+		t.Errorf("%+v, want the session of %v", s, c.Conn.LocalAddr())
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package coturn is the only place that knows coturn's own dialect: the
-// grammar of turnserver.conf, what each version understands, the user database
-// and its tools, and the lines turnserver logs.
+// grammar of turnserver.conf, what each version understands, its CLI, and the
+// lines turnserver logs. The user database is in service/userdb.
 //
 // turnserver forgives everything. Without its configuration file, without an
 // authentication mechanism or with a misspelt option it starts all the same,

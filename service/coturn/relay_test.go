@@ -12,12 +12,14 @@ import (
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
+const realm = "turn.example.org"
+
 // relay is a turnserver with a CLI, as a supervisor starts it.
 type relay struct {
 	addr    string
 	child   *child
 	runtime coturn.Runtime
-	db      coturn.UserDB
+	userdb  string
 	cli     *coturn.CLI
 }
 
@@ -28,13 +30,13 @@ func startRelay(t *testing.T, mode coturn.Mode, lines string, cliPort int, passw
 	check(t, err)
 	r := &relay{
 		runtime: coturn.Runtime{Version: version, CLI: true, CLIPort: cliPort, CLIPassword: password},
-		db:      coturn.UserDB{Path: filepath.Join(t.TempDir(), "turndb"), Realm: realm},
+		userdb:  filepath.Join(t.TempDir(), "turndb"),
 	}
-	check(t, r.db.Prepare(t.Context(), "turnadmin"))
+	realtest.CreateDatabase(t, r.userdb)
 	ip := realtest.Loopback(t)
 	port := realtest.FreePort(t, ip)
 	conf := readConf(t, fmt.Sprintf("realm=%s\nuserdb=%s\nlistening-ip=%s\nrelay-ip=%[3]s\nlistening-port=%d\nmin-port=20000\nmax-port=20999\nallow-loopback-peers\n%s\n",
-		realm, r.db.Path, ip, port, lines), mode)
+		realm, r.userdb, ip, port, lines), mode)
 	rendered := filepath.Join(t.TempDir(), "rendered.conf")
 	check(t, os.WriteFile(rendered, conf.Render(r.runtime), 0o600))
 	r.child = startTurnserver(t, rendered)
@@ -49,16 +51,16 @@ func startUserRelay(t *testing.T, cliPort int, password coturn.CLIPassword) *rel
 	t.Helper()
 	r := startRelay(t, coturn.ModeUser, "lt-cred-mech", cliPort, password)
 	for _, user := range []string{"alice", "bob"} {
-		check(t, coturn.NewSQLite(r.db).Put(t.Context(), user, "pw"))
+		realtest.AddUser(t, r.userdb, realm, user, "pw")
 	}
 	return r
 }
 
 // call returns a client with an allocation.
-func (r *relay) call(t *testing.T, network, user string) *turnClient {
+func (r *relay) call(t *testing.T, network, user string) *realtest.TurnClient {
 	t.Helper()
-	c := newTurnClient(t, network, r.addr, user, "pw")
-	check(t, c.allocate(0))
+	c := realtest.NewTurnClient(t, network, r.addr, user, "pw")
+	check(t, c.Allocate(0))
 	return c
 }
 
@@ -80,4 +82,11 @@ func (r *relay) listed(t *testing.T, user string, want int) (ids []string) {
 		return nil
 	})
 	return ids
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

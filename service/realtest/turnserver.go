@@ -1,14 +1,12 @@
 package realtest
 
 import (
-	"crypto/md5"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,7 +63,7 @@ func StartTurnServer(t testing.TB, o TurnOptions) *TurnServer {
 		s.MinPort = port + 1
 	}
 	s.MaxPort = s.MinPort + o.RelayPorts - 1
-	s.createDatabase(t)
+	CreateDatabase(t, s.Database)
 
 	lines := append([]string{
 		"listening-ip=" + o.Addr.Addr().String(),
@@ -175,36 +173,13 @@ func (s *TurnServer) Log(t testing.TB) string {
 // AddUser adds a user or replaces its password; the next request sees it.
 func (s *TurnServer) AddUser(t testing.TB, user, password string) {
 	t.Helper()
-	key := md5.Sum([]byte(user + ":" + Realm + ":" + password)) // RFC 8489, 9.2.2
-	s.sql(t, fmt.Sprintf("INSERT OR REPLACE INTO turnusers_lt(realm, name, hmackey) VALUES('%s', '%s', '%x')", Realm, user, key))
+	AddUser(t, s.Database, Realm, user, password)
 }
 
 // DeleteUser deletes a user; its running allocations go on.
 func (s *TurnServer) DeleteUser(t testing.TB, user string) {
 	t.Helper()
-	s.sql(t, fmt.Sprintf("DELETE FROM turnusers_lt WHERE realm = '%s' AND name = '%s'", Realm, user))
-}
-
-// createDatabase lets turnadmin, who knows the schema, create the tables. Users
-// are written with sqlite3, which, unlike turnadmin, waits for a lock.
-func (s *TurnServer) createDatabase(t testing.TB) {
-	t.Helper()
-	out, err := exec.Command("turnadmin", "-l", "-b", s.Database).CombinedOutput()
-	if err != nil {
-		t.Fatalf("create user database: %v\n%s", err, out)
-	}
-	// Every call leaves a log file behind; coturn has no option against it.
-	if m := regexp.MustCompile(`log file opened: (\S+)`).FindSubmatch(out); m != nil {
-		_ = os.Remove(string(m[1]))
-	}
-	s.sql(t, "PRAGMA journal_mode=WAL")
-}
-
-func (s *TurnServer) sql(t testing.TB, statement string) {
-	t.Helper()
-	if out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", s.Database, statement).CombinedOutput(); err != nil {
-		t.Fatalf("run %q: %v\n%s", statement, err, out)
-	}
+	sql(t, s.Database, fmt.Sprintf("DELETE FROM turnusers_lt WHERE realm = '%s' AND name = '%s'", Realm, user))
 }
 
 // answersBinding asks once, from a new port: a server that is only just

@@ -1,4 +1,4 @@
-package coturn_test
+package sqlite_test
 
 import (
 	"context"
@@ -12,16 +12,18 @@ import (
 
 	"github.com/prometheus/procfs"
 
-	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/realtest"
+	"github.com/turnwarden/turnwarden/service/userdb"
+	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
+	"github.com/turnwarden/turnwarden/service/userdb/userdbtest"
 )
 
 // TestKeeperKilled: a connection that is lost is made again, and none is left in the end.
 func TestKeeperKilled(t *testing.T) {
 	t.Parallel()
-	db := coturn.UserDB{Path: t.TempDir() + "/turndb", Realm: realtest.Realm}
+	db := sqlite.DB{File: userdb.File{Path: t.TempDir() + "/turndb", Realm: realtest.Realm}}
 	realtest.Require(t, "turnadmin", "sqlite3")
-	if err := db.Prepare(t.Context(), "turnadmin"); err != nil {
+	if err := userdbtest.Prepare(t.Context(), db.File, "turnadmin"); err != nil {
 		t.Fatal(err)
 	}
 	stop := keep(t, db)
@@ -49,13 +51,13 @@ func TestKeeperRefuses(t *testing.T) {
 	t.Parallel()
 	realtest.Require(t, "sqlite3")
 	path := t.TempDir() + "/none"
-	_, err := coturn.UserDB{Path: path}.Keep(t.Context(), slog.New(slog.DiscardHandler))
+	_, err := sqlite.DB{File: userdb.File{Path: path}}.Keep(t.Context(), slog.New(slog.DiscardHandler))
 	if err == nil || err.Error() != fmt.Sprintf("userdb %s cannot be read and written by uid %d: chown it to that uid, mode 0600", path, syscall.Getuid()) {
 		t.Error(err)
 	}
 }
 
-func keep(t *testing.T, db coturn.UserDB) (stop func()) {
+func keep(t *testing.T, db sqlite.DB) (stop func()) {
 	t.Helper()
 	k, err := db.Keep(t.Context(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -76,7 +78,7 @@ func keep(t *testing.T, db coturn.UserDB) (stop func()) {
 }
 
 // keepers are the sqlite3 programs that have the database open.
-func keepers(t *testing.T, db coturn.UserDB) (pids []int) {
+func keepers(t *testing.T, db sqlite.DB) (pids []int) {
 	t.Helper()
 	procs, err := procfs.AllProcs()
 	if err != nil {

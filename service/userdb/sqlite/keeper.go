@@ -1,4 +1,4 @@
-package coturn
+package sqlite
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/turnwarden/turnwarden/service/userdb"
 )
 
 // Keeper keeps one connection to the database open, in a sqlite3 program that waits.
@@ -18,7 +20,7 @@ import (
 // connections was such a first or last one: of 4889 valid Allocates 226 were refused
 // while users were stored as it started again (coturn 4.6.1), and none with a keeper.
 type Keeper struct {
-	db     UserDB
+	db     DB
 	logger *slog.Logger
 
 	in     io.Closer       // the program ends with its input
@@ -26,7 +28,7 @@ type Keeper struct {
 }
 
 // Keep opens the connection.
-func (db UserDB) Keep(ctx context.Context, logger *slog.Logger) (*Keeper, error) {
+func (db DB) Keep(ctx context.Context, logger *slog.Logger) (*Keeper, error) {
 	k := &Keeper{db: db, logger: logger}
 	if err := k.open(ctx); err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (k *Keeper) open(ctx context.Context) (err error) {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("keep the userdb open: %w", err)
 	}
-	hung := time.AfterFunc(programLimit, func() { _ = cmd.Cancel() })
+	hung := time.AfterFunc(userdb.ProgramLimit, func() { _ = cmd.Cancel() })
 	_, err = fmt.Fprintf(in, ".timeout %d\nSELECT count(*) FROM turnusers_lt;\n", busyTimeout.Milliseconds())
 	if err == nil {
 		_, err = bufio.NewReader(out).ReadString('\n')

@@ -1,4 +1,4 @@
-package coturn_test
+package realtest
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"github.com/pion/stun/v4"
 )
 
-// turnClient is one 5-tuple: coturn ties a user to it for good.
-type turnClient struct {
-	conn  net.Conn
+// TurnClient is one 5-tuple: coturn ties a user to it for good.
+type TurnClient struct {
+	Conn  net.Conn
 	user  stun.Username
 	key   stun.MessageIntegrity
 	realm stun.Realm
@@ -21,30 +21,36 @@ type turnClient struct {
 // udpTransport asks for a relay over UDP (RFC 8656, section 18.7).
 var udpTransport = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
 
-// newTurnClient asks the server as a stranger for realm and nonce.
-func newTurnClient(t *testing.T, network, server, username, password string) *turnClient {
+// NewTurnClient asks the server as a stranger for realm and nonce.
+func NewTurnClient(t testing.TB, network, server, username, password string) *TurnClient {
 	t.Helper()
 	conn, err := net.Dial(network, server)
-	check(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = conn.Close() })
-	c := &turnClient{conn: conn}
+	c := &TurnClient{Conn: conn}
 	answer, err := c.ask(stun.MethodAllocate, udpTransport)
-	check(t, err)
-	check(t, answer.Parse(&c.realm, &c.nonce))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := answer.Parse(&c.realm, &c.nonce); err != nil {
+		t.Fatal(err)
+	}
 	c.user = stun.NewUsername(username)
 	c.key = stun.NewLongTermIntegrity(username, c.realm.String(), password)
 	return c
 }
 
-// allocate wants an allocation, or this error code.
-func (c *turnClient) allocate(code stun.ErrorCode) error {
+// Allocate wants an allocation, or this error code.
+func (c *TurnClient) Allocate(code stun.ErrorCode) error {
 	return c.want(code, stun.MethodAllocate, udpTransport)
 }
 
-// refresh wants its allocation to go on, or this error code.
-func (c *turnClient) refresh(code stun.ErrorCode) error { return c.want(code, stun.MethodRefresh) }
+// Refresh wants its allocation to go on, or this error code.
+func (c *TurnClient) Refresh(code stun.ErrorCode) error { return c.want(code, stun.MethodRefresh) }
 
-func (c *turnClient) want(code stun.ErrorCode, method stun.Method, attrs ...stun.Setter) error {
+func (c *TurnClient) want(code stun.ErrorCode, method stun.Method, attrs ...stun.Setter) error {
 	for {
 		answer, err := c.ask(method, append(attrs, c.user, c.realm, c.nonce, c.key)...)
 		if err != nil {
@@ -67,13 +73,13 @@ func (c *turnClient) want(code stun.ErrorCode, method stun.Method, attrs ...stun
 }
 
 // ask sends the request until it is answered: a busy server loses datagrams.
-func (c *turnClient) ask(method stun.Method, attrs ...stun.Setter) (*stun.Message, error) {
+func (c *TurnClient) ask(method stun.Method, attrs ...stun.Setter) (*stun.Message, error) {
 	request, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, attrs...)...)
 	if err != nil {
 		return nil, err
 	}
 	for range 10 {
-		if _, err = c.conn.Write(request.Raw); err != nil {
+		if _, err = c.Conn.Write(request.Raw); err != nil {
 			return nil, err
 		}
 		var answer *stun.Message
@@ -84,12 +90,12 @@ func (c *turnClient) ask(method stun.Method, attrs ...stun.Setter) (*stun.Messag
 	return nil, err
 }
 
-func (c *turnClient) read(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+func (c *TurnClient) read(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return nil, err
 	}
 	for buf := make([]byte, 1500); ; {
-		n, err := c.conn.Read(buf)
+		n, err := c.Conn.Read(buf)
 		if err != nil {
 			return nil, err
 		}

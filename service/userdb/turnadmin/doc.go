@@ -1,0 +1,2 @@
+// Package turnadmin writes coturn's database with coturn's own tool.
+package turnadmin
