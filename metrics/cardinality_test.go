@@ -8,6 +8,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 )
 
 // TestCardinality: whoever calls, whatever they send, a node has the same series, and
@@ -16,7 +17,7 @@ func TestCardinality(t *testing.T) {
 	var before int
 	var cost float64
 	for _, users := range []int{10, 1000, 100_000} {
-		log := service.NewChildLog(slog.New(slog.DiscardHandler))
+		log := calls.NewLog(slog.New(slog.DiscardHandler))
 		for user := range users {
 			for _, line := range []string{
 				"session %018[1]d: realm <example.org> user <>: incoming packet message processed, error 401: Unauthorized",

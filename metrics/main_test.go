@@ -12,6 +12,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/probe"
@@ -44,7 +45,7 @@ func node(status service.Status) *metrics.Metrics {
 func fresh() service.Status {
 	return service.Status{
 		Child:    supervisor.Child{State: supervisor.Stopped},
-		Sessions: service.NewChildLog(slog.New(slog.DiscardHandler)).Sessions(),
+		Sessions: calls.NewLog(slog.New(slog.DiscardHandler)).Sessions(),
 		Registry: &registry.Status{Session: directory.Status{State: directory.Connecting}},
 	}
 }
@@ -52,7 +53,7 @@ func fresh() service.Status {
 // serving is a node in the middle of its work. This process stands for the child.
 func serving() service.Status {
 	at := time.UnixMilli(1790000000000)
-	log := service.NewChildLog(slog.New(slog.DiscardHandler))
+	log := calls.NewLog(slog.New(slog.DiscardHandler))
 	for _, line := range []string{
 		"1: : session 000000000000000001: new, realm=<example.org>, username=<alice>, lifetime=600",
 		"1: : session 000000000000000002: new, realm=<example.org>, username=<alice>, lifetime=600",

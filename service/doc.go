@@ -6,8 +6,7 @@
 //	credential ─ proves who may use it ───────┼─► Status ─► Readiness ─► registry
 //	traffic ──── measures the room it has ────┘      └────► /metrics, /-/ready
 //
-// Each part is a package below this one and knows none of the others. Node joins
-// them: it passes on what one learns to those who need it, and decides nothing
-// that a part can decide alone. Status is the one read model, Readiness the one
-// rule.
+// Each part is a package below this one and knows none of the others; node joins
+// them. This package is what all of them and those outside agree on: the interface, the
+// words, Status as the one read model and Readiness as the one rule. It imports no room.
 package service

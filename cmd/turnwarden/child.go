@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -21,7 +21,7 @@ import (
 // starter returns what starts one run of turnserver: it looks that nobody else has
 // the port, renders the configuration with a CLI port and password of this run's
 // own, proves that the child will be able to read it, and starts it.
-func (c *current) starter(log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Starter {
+func (c *current) starter(log *calls.Log, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Starter {
 	return func(ctx context.Context) (supervisor.Process, error) {
 		s, err := c.starting()
 		if err != nil {
@@ -53,7 +53,7 @@ func (c *current) starter(log *service.ChildLog, hurry <-chan struct{}, thread *
 }
 
 // command is how turnserver is run.
-func (s *site) command(log *service.ChildLog, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
+func (s *site) command(log *calls.Log, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
 	command := supervisor.Command{
 		Path: s.turnserver, Args: coturn.Args(renderedPath(s.cfg)), Dir: "/",
 		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to

@@ -17,6 +17,7 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/service/gateway"
+	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/web"
 )
@@ -36,8 +37,8 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	if err != nil {
 		return refuse(err)
 	}
-	journal := service.NewJournal(logger.Handler())
-	logger = slog.New(journal)
+	kept := journal.New(logger.Handler())
+	logger = slog.New(kept)
 	if err := hideMemory(); err != nil {
 		logger.Warn("a core dump could hold passwords", "err", err)
 	}
@@ -60,7 +61,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	whole := gateway.New(at.fleet, nodes)
 	status := func() service.GatewayStatus {
 		s := whole.Status()
-		s.Journal = journal.Lines()
+		s.Journal = kept.Lines()
 		return s
 	}
 	events = transport.NewFleetEvents(status, at.api.subscribers)

@@ -11,14 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
-	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
@@ -42,7 +41,7 @@ type handover struct {
 	Output  []begunLine       `json:"output"` // of the child: stdout and stderr
 	By      string            `json:"by"`     // whoever asked for it
 	Shut    time.Time         `json:"shut"`   // since when clients wait
-	Node    service.Saved     `json:"node"`
+	Node    node.Saved        `json:"node"`
 }
 
 // childCLI is how to talk to the child that runs.

@@ -19,6 +19,7 @@ import (
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/dashboards"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
@@ -76,7 +77,7 @@ type flags struct {
 	follow        bool
 	yes, check    bool
 	lines         uint
-	tail          *service.Tail // of the log
+	tail          *journal.Tail // of the log
 	dashboards    dashboards.Options
 	probe         probeFlags
 	users         usersFlags
@@ -144,7 +145,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	defer runtime.KeepAlive(make([]byte, calm))
 	switch name {
 	case run.FullCommand():
-		f.tail = service.NewTail()
+		f.tail = journal.NewTail()
 		f.log.Writer = io.MultiWriter(f.tail, stderr) // which may fail
 		err = runNode(f, promslog.New(f.log), stdout, s, thread)
 	case gateway.FullCommand():

@@ -15,6 +15,7 @@ import (
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
@@ -23,7 +24,7 @@ import (
 type reloader struct {
 	flags      flags
 	now        *current
-	node       *service.Node
+	node       *node.Node
 	supervisor *supervisor.Supervisor
 	logger     *slog.Logger
 	metrics    metrics.Reload

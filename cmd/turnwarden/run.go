@@ -19,9 +19,11 @@ import (
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
-	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/journal"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -38,7 +40,7 @@ import (
 //	signalling server ── GET /turncredential ──► api ──┐
 //	Prometheus ───────── GET /metrics ─────────► web ──┤
 //	                                                   ▼
-//	ZooKeeper ◄── registrar ◄────────────────────── service.Node ──────► credential ──► userdb
+//	ZooKeeper ◄── registrar ◄────────────────────── node.Node ──────► credential ──► userdb
 //	                                                 ▲   │   ▲            (rotator)      ▲ turnadmin
 //	                            NIC ──► traffic ─────┘   │   └── probe ──► turnserver ───┘
 //	                                                     └── supervisor ──► (child)
@@ -54,9 +56,9 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	if err != nil {
 		return refuse(err)
 	}
-	journal := service.NewJournal(logger.Handler())
+	kept := journal.New(logger.Handler())
 	childLogger := logger.With("part", "child") // whose lines are turnserver's words, not ours
-	logger = slog.New(journal)
+	logger = slog.New(kept)
 	if err := hideMemory(); err != nil {
 		logger.Warn("a core dump could hold passwords", "err", err)
 	}
@@ -76,15 +78,15 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	counts.Reload.Reloaded(true)
 	now := &current{logger: part("reload")}
 	now.Store(at)
-	node := service.NewNode(at.facts(), part("node"))
-	parts := service.Parts{Log: service.NewChildLog(childLogger), Journal: journal}
-	if parts.Maintenance, err = service.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
+	n := node.New(at.facts(), part("node"))
+	parts := node.Parts{Log: calls.NewLog(childLogger), Journal: kept}
+	if parts.Maintenance, err = node.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
-	parts.Supervisor = supervisor.New(now.starter(parts.Log, s.hurry, thread), restartPolicy(cfg), node.ChildChanged, part("supervisor"), counts.Supervisor)
+	parts.Supervisor = supervisor.New(now.starter(parts.Log, s.hurry, thread), restartPolicy(cfg), n.ChildChanged, part("supervisor"), counts.Supervisor)
 	parts.Prober = probe.New(probeConfig(cfg),
 		probe.Node{
-			Target: node.Target, Credential: node.ProbeCredential, Notify: node.ProbeChanged,
+			Target: n.Target, Credential: n.ProbeCredential, Notify: n.ProbeChanged,
 			Owners:     func(pid int) error { return now.Load().checkPorts(pid) },
 			RelayFree:  func() bool { return now.Load().relayFree() },
 			Advertised: func(a netip.Addr) error { return now.Load().conf.CheckAdvertised(a) },
@@ -92,52 +94,52 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		},
 		part("probe"), counts.Probe)
 	parts.Credentials = credential.New(at.credentialConfig(),
-		at.store(cfg), node, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
-		node.CredentialChanged, part("credential"), counts.Credential)
+		at.store(cfg), n, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
+		n.CredentialChanged, part("credential"), counts.Credential)
 	cli := coturn.NewCLI(at.cliRuntime, func() int { return now.Load().conf.ListeningPort })
-	parts.Sweeper = service.NewSweeper(cli, part("sweeper"), counts.Cancelled)
+	parts.Sweeper = calls.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
-	parts.Census = service.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) }, part("census"))
+	parts.Census = calls.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) }, part("census"))
 	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
-	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), node.Sampled, part("traffic"))
+	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), n.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
 		parts.Registrar = registry.New(registry.Config{
 			Directory: at.directory, Node: cfg.Node, Path: cfg.Registry.Path, Interval: cfg.Traffic.Interval,
 			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(), MaxDraining: cfg.Registry.MaxDraining,
-		}, node.Publication, part("registry"), counts.Registry)
+		}, n.Publication, part("registry"), counts.Registry)
 	}
-	events := transport.NewEvents(node.Status, at.api.subscribers)
+	events := transport.NewEvents(n.Status, at.api.subscribers)
 	parts.Changed = events.Kick
-	var lock service.Lock
+	var lock node.Lock
 	if parts.Registrar != nil {
 		lock = parts.Registrar.Draining()
 	}
-	parts.Drainer = service.NewDrainer(drainConfig(cfg, s.hurry), node, lock, part("drain"))
-	reload := &reloader{flags: f, now: now, node: node, supervisor: parts.Supervisor, logger: part("reload"), metrics: counts.Reload}
+	parts.Drainer = node.NewDrainer(drainConfig(cfg, s.hurry), n, lock, part("drain"))
+	reload := &reloader{flags: f, now: now, node: n, supervisor: parts.Supervisor, logger: part("reload"), metrics: counts.Reload}
 	parts.Stage = reload.stage
-	node.Join(parts)
+	n.Join(parts)
 	if from != nil {
 		at.resume(from)
-		node.Restore(from.Node, at.adopter(at.command(parts.Log, s.hurry, thread), from))
+		n.Restore(from.Node, at.adopter(at.command(parts.Log, s.hurry, thread), from))
 	}
 	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
 	if err != nil {
 		return refuse(err)
 	}
-	counts.Observe(node.Status)
+	counts.Observe(n.Status)
 
 	routes := newRoutes(func(access transport.Access) http.Handler {
-		return transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Access: access, Status: node.Status, Events: events})
+		return transport.NewAPIHandler(transport.NewEndpoints(n), counts.Instrument, transport.APIOptions{Access: access, Status: n.Status, Events: events})
 	}, at.api.access)
 	api := newDoor(at.api.server(routes, part("api")), at.api, at.api.conns, (*http.Server).Serve)
 	now.tell = func(was, is *site) {
-		node.Configure(is.facts())
+		n.Configure(is.facts())
 		is.configure(parts, s.hurry)
 		if was.api != is.api {
 			routes.use(is.api.access)
 		}
 	}
-	pages, err := web.NewHandler(f.telemetryPath, counts.Handler(logger), node.Status, counts.Instrument)
+	pages, err := web.NewHandler(f.telemetryPath, counts.Handler(logger), n.Status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
@@ -148,34 +150,34 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
 	webDoor := newDoor(newServer(webRoutes, at.web.(*transport.Listener), part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
 	upgrade := &upgrader{
-		at: at, now: now, node: node, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		at: at, now: now, node: n, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *admin.Reply, 1),
 	}
 	if s.subscribe != nil {
 		reload.hangups, upgrade.asked = s.subscribe(syscall.SIGHUP), s.subscribe(syscall.SIGUSR2)
 	}
 	if at.admin != nil {
-		handler := admin.WithUpgrade(admin.NewHandler(node, admin.Watched{Status: node.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
+		handler := admin.WithUpgrade(admin.NewHandler(n, admin.Watched{Status: n.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
 		server := &http.Server{Handler: handler, ConnContext: admin.ConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
 		upgrade.admin = newDoor(server, at.admin, at.admin.(socket), (*http.Server).Serve)
 	}
 
 	stopped := make(chan struct{})
 	defer close(stopped)
-	notify := &notifier{nodeState(node.Status), part("notify"), func() time.Duration { return now.Load().stopLimit() }}
+	notify := &notifier{nodeState(n.Status), part("notify"), func() time.Duration { return now.Load().stopLimit() }}
 	g := &actors{logger: logger}
 	add, addRun, addStop := g.add, g.addRun, g.addStop
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("upgrade", upgrade.run)
 	addRun("notify", notify.run)
-	addStop("unlist", node.Unlist)
+	addStop("unlist", n.Unlist)
 	addRun("drain", parts.Drainer.Run)
 	if parts.Registrar != nil {
 		addRun("registry", parts.Registrar.Run)
 	}
-	addStop("node", node.Stop)
+	addStop("node", n.Stop)
 	addRun("credential", parts.Credentials.Run)
-	addRun("summary", node.Summarize)
+	addRun("summary", n.Summarize)
 	addRun("sweeper", parts.Sweeper.Run)
 	addRun("census", parts.Census.Run)
 	addRun("probe", parts.Prober.Run)

@@ -6,17 +6,17 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
-	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 // What the parts are told of a site, at the start and when it has changed.
 
-func (s *site) facts() service.Facts {
-	return service.Facts{
+func (s *site) facts() node.Facts {
+	return node.Facts{
 		Node: s.cfg.Node, Mode: coturn.Mode(s.cfg.Credentials.Mode), Region: s.cfg.Registry.Region, Zone: s.cfg.Registry.Zone,
 		RESTAddr: s.restAddr, RESTScheme: s.api.scheme, URIs: s.conf.URIs(s.outside, tlsName(s.conf, s.cfg.Registry.Advertise)), Version: version.Version, Coturn: s.version, RelayPorts: s.relayPorts(),
 		RotateEvery: s.cfg.Credentials.RotateEvery, ProbeTimeout: s.cfg.Probe.Timeout, NoSTUN: s.conf.NoSTUN, RelayFree: s.relayFree,
@@ -33,7 +33,7 @@ func (s *site) running() coturn.Version {
 }
 
 // configure tells the parts that have settings of their own.
-func (s *site) configure(parts service.Parts, hurry <-chan struct{}) {
+func (s *site) configure(parts node.Parts, hurry <-chan struct{}) {
 	parts.Supervisor.Configure(restartPolicy(s.cfg))
 	parts.Prober.Configure(probeConfig(s.cfg))
 	parts.Credentials.Configure(s.credentialConfig())

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
@@ -39,7 +40,7 @@ const (
 type upgrader struct {
 	at      *site // where it was opened
 	now     *current
-	node    *service.Node
+	node    *node.Node
 	signals *signals
 	thread  *supervisor.Thread
 	logger  *slog.Logger
@@ -189,7 +190,7 @@ func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func()
 			return func() { goOn(); u.openAdmin() }, nil
 		}
 		u.openAdmin()
-		if !errors.Is(err, service.ErrBusy) {
+		if !errors.Is(err, node.ErrBusy) {
 			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/admin"
@@ -373,20 +374,20 @@ func TestReplyHoldsNoSecret(t *testing.T) {
 
 // shown is a node that serves, and whose log has three lines.
 func shown() admin.Watched {
-	tail := service.NewTail()
+	tail := journal.NewTail()
 	fmt.Fprintln(tail, "one")
 	fmt.Fprintln(tail, "two")
 	fmt.Fprintln(tail, "three")
 	return admin.Watched{Status: transporttest.Up, Log: tail}
 }
 
-func readable(t *testing.T) (*admin.Client, *service.Tail) {
+func readable(t *testing.T) (*admin.Client, *journal.Tail) {
 	w := shown()
 	return admin.NewClient(listen(t, func(l net.Listener) {
 		s := &http.Server{Handler: admin.NewHandler(operator{}, w), ConnContext: admin.ConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
-	})), w.Log
+	})), w.Log.(*journal.Tail)
 }
 
 func TestReads(t *testing.T) {

@@ -21,10 +21,16 @@ const (
 	pathLogs   = "/v1/logs"
 )
 
+// Tail remembers the last lines of the log: Last returns n of them, and those that come
+// until stop is called.
+type Tail interface {
+	Last(n int, follow bool) (lines [][]byte, more <-chan []byte, stop func())
+}
+
 // Watched is what the admin socket shows of a running node.
 type Watched struct {
 	Status func() service.Status
-	Log    *service.Tail
+	Log    Tail
 	Reload func(ctx context.Context, r service.ReloadRequest, by string, report func(service.Step)) error
 }
 

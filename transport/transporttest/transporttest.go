@@ -18,6 +18,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/fleet"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -58,13 +59,13 @@ func Ask(t *testing.T, s *httptest.Server, method, path string, body io.Reader, 
 
 // MintingNode is a node that hands out credentials of one that is proved: all that its
 // rotator asks is agreed to.
-func MintingNode(tb testing.TB, mode coturn.Mode) *service.Node {
+func MintingNode(tb testing.TB, mode coturn.Mode) *node.Node {
 	tb.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	node := service.NewNode(service.Facts{Node: "turn-1", Mode: mode, URIs: []string{"turn:192.0.2.1:3478?transport=udp", "turns:[2001:db8::1]:5349?transport=tcp"}}, logger)
+	n := node.New(node.Facts{Node: "turn-1", Mode: mode, URIs: []string{"turn:192.0.2.1:3478?transport=udp", "turns:[2001:db8::1]:5349?transport=tcp"}}, logger)
 	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 		Willing{}, Willing{}, credential.NewFile(filepath.Join(tb.TempDir(), "credentials.json")), func() {}, logger, metrics.New().Credential)
-	node.Join(service.Parts{Credentials: rotator})
+	n.Join(node.Parts{Credentials: rotator})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -76,10 +77,10 @@ func MintingNode(tb testing.TB, mode coturn.Mode) *service.Node {
 		<-done
 	})
 	realtest.Eventually(tb, 10*time.Second, func() error {
-		_, err := node.Credential(ctx, service.CredentialRequest{})
+		_, err := n.Credential(ctx, service.CredentialRequest{})
 		return err
 	})
-	return node
+	return n
 }
 
 // Willing is a userdb and a TURN server that agree to everything.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/traffic"
@@ -22,7 +23,7 @@ func BenchmarkMetrics(b *testing.B) {
 	status.Child.PID = os.Getpid()
 	status.Traffic.Devices = []traffic.DeviceSample{{Name: "eth0"}, {Name: "eth1"}}
 	status.Registry = &registry.Status{Registered: true, Session: directory.Status{State: directory.Connected}}
-	status.Sessions = service.NewChildLog(slog.New(slog.DiscardHandler)).Sessions()
+	status.Sessions = calls.NewLog(slog.New(slog.DiscardHandler)).Sessions()
 	counts := metrics.New()
 	now := func() service.Status { return status }
 	counts.Observe(now)

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/metrics"
-	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/journal"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -29,23 +31,23 @@ import (
 // anybody may read.
 func TestWebHoldsNoSecret(t *testing.T) {
 	var log bytes.Buffer
-	journal := service.NewJournal(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	logger := slog.New(journal)
+	kept := journal.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(kept)
 	counts := metrics.New()
-	node := service.NewNode(service.Facts{Node: "turn-1", RotateEvery: time.Hour}, logger)
+	n := node.New(node.Facts{Node: "turn-1", RotateEvery: time.Hour}, logger)
 	nobody := func(context.Context) (supervisor.Process, error) { return nil, errors.New("not here") }
 	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 		transporttest.Willing{}, transporttest.Willing{}, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")), func() {}, logger, counts.Credential)
-	node.Join(service.Parts{
-		Supervisor:  supervisor.New(nobody, supervisor.Policy{}, node.ChildChanged, logger, counts.Supervisor),
+	n.Join(node.Parts{
+		Supervisor:  supervisor.New(nobody, supervisor.Policy{}, n.ChildChanged, logger, counts.Supervisor),
 		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, counts.Probe),
 		Credentials: rotator,
 		Meter:       traffic.NewMeter(transporttest.Willing{}, traffic.Config{}, func() {}, logger),
-		Log:         service.NewChildLog(logger),
-		Journal:     journal,
+		Log:         calls.NewLog(logger),
+		Journal:     kept,
 	})
-	counts.Observe(node.Status)
-	h, err := web.NewHandler("/metrics", counts.Handler(logger), node.Status, counts.Instrument)
+	counts.Observe(n.Status)
+	h, err := web.NewHandler("/metrics", counts.Handler(logger), n.Status, counts.Instrument)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,10 +55,10 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- rotator.Run(ctx) }()
-	events := transport.NewEvents(node.Status, 1)
+	events := transport.NewEvents(n.Status, 1)
 	told := make(chan error, 1)
 	go func() { told <- events.Run(ctx) }()
-	rest := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(node), counts.Instrument, transport.APIOptions{Status: node.Status, Events: events}))
+	rest := transporttest.Serve(t, transport.NewAPIHandler(transport.NewEndpoints(n), counts.Instrument, transport.APIOptions{Status: n.Status, Events: events}))
 	var given struct{ UserID, Password string }
 	realtest.Eventually(t, 10*time.Second, func() error {
 		response, body := transporttest.Ask(t, rest, "GET", "/turncredential", nil)
