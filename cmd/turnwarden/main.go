@@ -93,6 +93,10 @@ const calm = 16 << 20
 // process or touches signals, so that tests can run it in theirs.
 func command(args []string, stdout, stderr io.Writer, s *signals, thread *supervisor.Thread) int {
 	f := flags{log: &promslog.Config{Writer: stderr}}
+	if terminal(stderr) {
+		f.log.Writer = plain{stderr} // files and journals get JSON and text as they were logged
+	}
+	stdout, stderr = plain{stdout}, plain{stderr}
 	app := kingpin.New("turnwarden", "Runs a TURN server (coturn), proves that it serves, rotates its credentials and registers its room.")
 	stopped := -1
 	app.Terminate(func(code int) {
@@ -146,7 +150,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	switch name {
 	case run.FullCommand():
 		f.tail = journal.NewTail()
-		f.log.Writer = io.MultiWriter(f.tail, stderr) // which may fail
+		f.log.Writer = io.MultiWriter(f.tail, f.log.Writer) // the second may fail
 		err = runNode(f, promslog.New(f.log), stdout, s, thread)
 	case gateway.FullCommand():
 		err = runGateway(f, promslog.New(f.log), s)
@@ -176,7 +180,7 @@ func command(args []string, stdout, stderr io.Writer, s *signals, thread *superv
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(plain{stderr}, "turnwarden: %v\n", err)
+	fmt.Fprintf(stderr, "turnwarden: %v\n", err)
 	if e, ok := errors.AsType[*exit](err); ok {
 		return e.code
 	}

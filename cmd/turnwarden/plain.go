@@ -1,15 +1,25 @@
 package main
 
 import (
+	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 )
 
 // plain writes text in which strangers have had a say, as a server by its certificate or
-// a process on our port by its name: what a terminal would act on is shown instead.
+// a process on our port by its name: what a terminal would act on is shown instead, in a
+// spelling that JSON has, too. All that a command prints goes through it.
 type plain struct{ io.Writer }
+
+// acting returns the writer for what a terminal is meant to act on.
+func acting(w io.Writer) io.Writer {
+	if p, ok := w.(plain); ok {
+		return p.Writer
+	}
+	return w
+}
 
 // Write implements io.Writer. No character may be cut in two.
 func (p plain) Write(b []byte) (int, error) {
@@ -27,11 +37,18 @@ func visible(s string) string {
 	}
 	var b strings.Builder
 	for _, c := range s {
-		if acts(c) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
-		} else {
+		if !acts(c) {
 			b.WriteRune(c)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, c) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}
 	return b.String()
+}
+
+// inLine is visible for a word of a line or a table, which it must not end.
+func inLine(s string) string {
+	return visible(strings.NewReplacer("\n", `\u000a`, "\t", `\u0009`).Replace(s))
 }

@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
+	"io"
 	"net"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +20,8 @@ import (
 
 func TestVisible(t *testing.T) {
 	for text, want := range map[string]string{
-		"two\nlines\tžluť █": "two\nlines\tžluť █", "\x1b]0;title\a": `\x1b]0;title\a`, "\u009b2J": `\u009b2J`,
-		"\u202egnp.exe": `\u202egnp.exe`, "a\rb\x7f'\"\\": `a\rb\x7f'"\`, "a\x9b2J": "a\ufffd2J",
+		"two\nlines\tžluť █": "two\nlines\tžluť █", "\x1b]0;title\a": `\u001b]0;title\u0007`, "\u009b2J": `\u009b2J`,
+		"\u202egnp.exe": `\u202egnp.exe`, "a\rb\x7f'\"\\": `a\u000db\u007f'"\`, "\U000e0001": `\udb40\udc01`, "a\x9b2J": "a\ufffd2J",
 	} {
 		if got := visible(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
@@ -32,7 +36,7 @@ func TestTerminal(t *testing.T) {
 	var out bytes.Buffer
 	untouched := func(command string) {
 		t.Helper()
-		if got := out.String(); strings.ContainsAny(got, "\x1b\r\a") || !strings.Contains(got, `\x1b[2Jx`) {
+		if got := out.String(); strings.ContainsAny(got, "\x1b\r\a") || !strings.Contains(got, `\u001b[2Jx`) {
 			t.Errorf("%s: %q", command, got)
 		}
 		out.Reset()
@@ -49,6 +53,16 @@ func TestTerminal(t *testing.T) {
 	newPrinter(&out).print(admin.Step{Step: "probe", Error: act})
 	untouched("restart")
 
+	// Whoever can add a user can give it any name, and have any word in the log.
+	socket := impostor(t, act+"\n\u009b2J\trow")
+	for _, args := range [][]string{{"users", "list"}, {"users", "prune", "--yes", "*"}, {"status"}, {"status", "--output=json"}, {"logs"}, {"rotate"}} {
+		command(append(args, "--socket="+socket), &out, &out, newSignals(nil, func() {}), nil)
+		if got := out.String(); strings.ContainsRune(got, '\u009b') || args[1%len(args)] == "list" && strings.Contains(got, "\n\\u009b") {
+			t.Errorf("%q: %q", args, got)
+		}
+		untouched(strings.Join(args, " "))
+	}
+
 	// A server may show any certificate.
 	addr := shows(t, act+".example.org")
 	var stderr bytes.Buffer
@@ -58,6 +72,28 @@ func TestTerminal(t *testing.T) {
 	untouched("probe")
 	out = stderr
 	untouched("the error of probe")
+}
+
+// impostor answers on an admin socket what a node could not help passing on.
+func impostor(t *testing.T, word string) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(v any) func(w http.ResponseWriter, _ *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) }
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/users", answer([]admin.User{{Name: word, Generation: 7, State: word}, {Name: word}}))
+	mux.HandleFunc("/v1/status", answer(transport.Status{Node: word, State: word, Version: word, Reasons: []string{word}}))
+	mux.HandleFunc("/v1/logs", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, word+"\n") })
+	mux.HandleFunc("/", answer(admin.Step{Step: word, Detail: word, Error: word, Done: true}))
+	server := &http.Server{Handler: mux}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return socket
 }
 
 // shows listens for TLS with a certificate of this name until the test ends.

@@ -30,7 +30,7 @@ func newPrinter(out io.Writer) *printer {
 
 // terminal says whether a person looks on.
 func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := acting(w).(*os.File)
 	if !ok {
 		return false
 	}
@@ -61,9 +61,9 @@ func (p *printer) print(s admin.Step) {
 		outcome = "FAILED: " + s.Error
 	}
 	if p.open {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		fmt.Fprint(acting(p.out), "\r\x1b[K")
 	}
-	fmt.Fprintf(plain{p.out}, "%-10s %-60s %10v  %s", s.Step, s.Detail, took, outcome)
+	fmt.Fprintf(plain{acting(p.out)}, "%-10s %-60s %10v  %s", inLine(s.Step), inLine(s.Detail), took, inLine(outcome))
 	p.open, p.said = s.Passing && p.terminal, time.Now()
 	if !p.open {
 		fmt.Fprintln(p.out)

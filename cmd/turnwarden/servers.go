@@ -73,7 +73,7 @@ func showServers(f flags, stdout io.Writer, s *signals) (err error) {
 	}
 	for {
 		status := transport.NewFleetStatus(w.Snapshot(), w.Session(), time.Now())
-		fmt.Fprint(stdout, between)
+		fmt.Fprint(acting(stdout), between)
 		if err := printServers(stdout, status, f.output); err != nil || !f.follow {
 			return err
 		}

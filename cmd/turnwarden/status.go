@@ -37,18 +37,18 @@ func showStatus(f flags, stdout io.Writer, s *signals) error {
 
 // writeStatus is the screen, in colour where that is wanted.
 func writeStatus(w io.Writer, s transport.Status, colour bool) error {
+	w = plain{acting(w)}
 	tone := map[string]string{service.StateUp: "32", service.StateDown: "31", service.StateForeignServer: "31"}[s.State]
 	if tone == "" {
 		tone = "33"
 	}
-	state := s.State
+	state := inLine(s.State)
 	if colour {
 		state = "\x1b[1;" + tone + "m" + state + "\x1b[0m"
 	}
-	fmt.Fprintf(w, "%s  %s  %.1f of %.1f Mbit/s free, %d allocations\n", s.Node, state, s.Traffic.FreeMbps, s.Traffic.CapacityMbps, s.Server.Allocations)
-	w = plain{w}
+	fmt.Fprintf(acting(w), "%s  %s  %.1f of %.1f Mbit/s free, %d allocations\n", inLine(s.Node), state, s.Traffic.FreeMbps, s.Traffic.CapacityMbps, s.Server.Allocations)
 	for _, r := range s.Reasons {
-		fmt.Fprintf(w, "  %s\n", r)
+		fmt.Fprintf(w, "  %s\n", inLine(r))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t)
@@ -59,7 +59,7 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 				kept = append(kept, p)
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\n", name, strings.Join(kept, ", "))
+		fmt.Fprintf(t, "%s\t%s\n", name, inLine(strings.Join(kept, ", ")))
 	}
 	line("TURN server", s.Server.State, some("pid %d", s.Server.PID), ago("up for %s", s.At, s.Server.Started), fmt.Sprintf("%d restarts", s.Server.Restarts),
 		lastExit(s), s.Server.KeptDown, s.Server.StartError)
@@ -90,7 +90,7 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 		if part != "" {
 			part += ": "
 		}
-		fmt.Fprintf(w, "  %s  %-5s  %s%s %s\n", l.At.Format(time.DateTime), l.Level, part, l.Message, l.Detail)
+		fmt.Fprintf(w, "  %s  %-5s  %s\n", l.At.Format(time.DateTime), inLine(l.Level), inLine(part+l.Message+" "+l.Detail))
 	}
 	return nil
 }

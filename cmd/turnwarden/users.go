@@ -132,7 +132,7 @@ func pruneUsers(ctx context.Context, c *admin.Client, stdout io.Writer, chosen [
 			if s.Error == "" {
 				deleted++
 			} else {
-				fmt.Fprintf(stdout, "%s: %s\n", s.Detail, s.Error)
+				fmt.Fprintf(stdout, "%s: %s\n", inLine(s.Detail), inLine(s.Error))
 			}
 		}))
 		if ctx.Err() != nil {
@@ -175,7 +175,7 @@ func printUsers(w io.Writer, users []admin.User) error {
 		case u.Ours:
 			whose = "turnwarden's, on no record; deleted when no client can hold it"
 		}
-		fmt.Fprintf(t, "%s\t%s\n", u.Name, whose)
+		fmt.Fprintf(t, "%s\t%s\n", inLine(u.Name), inLine(whose))
 	}
 	return t.Flush()
 }

@@ -24,6 +24,10 @@ func NewClient(socket string) *Client {
 		if err != nil {
 			return nil, fmt.Errorf("%w; is turnwarden running, is this its admin.socket (--socket names another), and are you root or its user?", err)
 		}
+		if err := checkListener(c, socket); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
 		return c, nil
 	}
 	return &Client{client: http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}

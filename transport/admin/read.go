@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,8 +81,19 @@ func (c *Client) Logs(ctx context.Context, lines uint, follow bool, w io.Writer)
 		return err
 	}
 	defer body.Close()
-	if _, err := io.Copy(w, body); err != nil {
-		return fmt.Errorf("read the log: %w", err)
+	log := bufio.NewReaderSize(body, 64<<10)
+	for {
+		line, err := log.ReadSlice('\n') // whole lines, so that whoever prints them finds whole characters
+		if len(line) > 0 {
+			if _, err := w.Write(line); err != nil {
+				return fmt.Errorf("pass the log on: %w", err)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("read the log: %w", err)
+		}
 	}
-	return nil
 }
