@@ -38,6 +38,7 @@ LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
 RELEASED := amd64 arm64
 tarball   = turnwarden-$(VERSION).linux-$(1)
 FUZZTIME ?= 30s
+PACKAGES ?= ./...
 BENCH    ?= .
 SOAK     ?= 30m
 WRITES   ?= 1h
@@ -48,7 +49,7 @@ FAULTS   ?= 10
 LOADED   ?= 1h
 SCALE    ?= 100,1000,5000
 
-.PHONY: build deb rpm deps demo test test-packages lint bench faults simulate scale soak proofs upgrades fuzz generate screenshots help
+.PHONY: build deb rpm deps demo test test-race test-times test-packages alerts lint bench faults simulate scale soak proofs upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	$(BUILD) -o $(BIN)/turnwarden ./cmd/turnwarden
@@ -95,9 +96,21 @@ demo: build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by
 	@deploy/deps.sh demo
 	bash deploy/demo.sh
 
-test: deps $(NFPM) ## run all tests with the race detector, on the real parts
-	go vet ./...
-	CGO_ENABLED=1 TURNWARDEN_REQUIRE_REAL=1 go test -race -timeout 45m ./...
+# Most of the time tests wait, for a session to expire or a credential to be rotated: more of
+# them than there are processors may do so at once.
+TEST = TURNWARDEN_REQUIRE_REAL=1 go test -parallel 6
+
+test: deps $(NFPM) ## run the tests on the real parts (minutes)
+	$(TEST) -timeout 30m ./...
+
+test-race: deps $(NFPM) ## run the tests with the race detector; PACKAGES chooses
+	CGO_ENABLED=1 $(TEST) -race -timeout 90m $(PACKAGES)
+
+test-times: deps ## write docs/tests.md: each test by itself, its time and processor time (an hour, root)
+	TURNWARDEN_REQUIRE_REAL=1 deploy/test-times.sh > docs/tests.md
+
+alerts: deps ## raise every alert that the rules know, with a fleet of 20 nodes
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALERTS=1 go test -count=1 -run '^TestEveryAlert$$' -v -timeout 1h ./cmd/turnwarden
 
 test-packages: deps $(NFPM) ## install the packages in a Debian of its own with systemd, and run under pm2 (minutes)
 	@deploy/deps.sh packages
@@ -165,12 +178,14 @@ upgrades: deps ## upgrade a busy node in place UPGRADES=100 times, to and fro be
 		go test -count=1 -run '^TestUpgrades$$' -v -timeout 2h ./cmd/turnwarden
 	rm bin/turnwarden-old bin/turnwarden-new
 
-# Go fuzzes one function of one package at a time.
-fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s
-	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | while read -r dir name; do \
+# Go fuzzes one function of one package at a time. What it finds it keeps in the package's
+# testdata/fuzz, where every later go test tries it again.
+fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s, and go on after one that fails
+	@failed=; while read -r dir name; do \
 		echo "$$dir $$name"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null; \
-	done
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || failed+=" $$dir:$$name"; \
+	done < <(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort); \
+	[[ -z $$failed ]] || { echo "failed:$$failed"; exit 1; }
 
 generate: ## rewrite the generated files (docs, dashboards)
 	go generate ./...

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport"
 )
 
 // notRaised are the alerts for which this test has no fault, and why.
@@ -26,16 +24,75 @@ func notRaised() map[string]string {
 	}
 }
 
-// TestAlerts is observability end to end: the shipped rules, loaded by a real
-// Prometheus that found the nodes in a real ZooKeeper by the shipped example. Every
-// panel has data. Faults raise the alerts that they should and no other, and those
-// resolve.
+// TestAlerts is observability end to end with three nodes: the shipped rules, loaded by a
+// real Prometheus that found the nodes in a real ZooKeeper by the shipped example. Every
+// panel has data. Faults of a node, a host and a gateway raise the alerts that they should
+// and no other, and those resolve. TestEveryAlert raises the rest.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	if !alone(t) {
 		return
 	}
-	w := newScene(t)
+	w := newScene(t, 1)
+	w.load.Store(10e6 / 8)
+	mute, muteFlag := w.broken("turnserver", `case "$*" in *--version*) ;; *) exec sleep 1000;; esac`)
+	stuck, stuckFlag := w.broken("turnadmin", `case "$1" in -a) exit 0;; esac`)
+	now := time.Now()
+	cert, key := realtest.Certificate(t, "turn.example.org", now.AddDate(0, 0, -30), now.AddDate(0, 0, 60))
+	w.add("calm-1", options{conf: []string{"cert=" + cert, "pkey=" + key}})
+	w.add("calm-2", options{set: map[string]string{"coturn.turnadmin": stuck, "credentials.userdb": "turnadmin", "credentials.rotate_every": "15s"}})
+	w.add("mute-1", options{set: map[string]string{"coturn.turnserver": mute}})
+	for _, h := range w.hosts {
+		h.waitReady(t)
+	}
+	w.call("calm-1")
+	w.seen()
+	w.fire(nil)
+	w.panels("Firing alerts")
+	w.rules()
+
+	for _, flag := range []string{muteFlag, stuckFlag} {
+		if err := os.WriteFile(flag, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill(t, w.hosts["mute-1"])
+	w.gates[0].end(t)
+	w.gates[0].serve(t, w.stranger())
+	firing := map[string]time.Duration{
+		"TurnServerDown mute-1":                              9*time.Second + time.Minute/hurried,
+		"TurnCredentialRotationFailing calm-2":               15*time.Second + 5*time.Minute/hurried,
+		"TurnGatewayErrors " + w.gates[0].instance():         10*time.Second + 5*time.Minute/hurried,
+		"TurnGatewayFetchesFailing " + w.gates[0].instance(): 10*time.Second + 10*time.Minute/hurried,
+	}
+	w.fire(firing)
+	w.panel("Firing alerts")
+	w.hosts["mute-1"].signal(t, syscall.SIGKILL)
+	delete(firing, "TurnServerDown mute-1")
+	firing["TurnNodeGone mute-1"] = 8*time.Second + 5*time.Minute/hurried
+	w.fire(firing)
+
+	for _, flag := range []string{muteFlag, stuckFlag} {
+		if err := os.Remove(flag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.hosts["mute-1"].start(t)
+	w.gates[0].end(t)
+	w.gates[0].serve(t, w.gateConf)
+	w.fire(nil)
+}
+
+// TestEveryAlert is TestAlerts with a node for each fault, 20 in all, and three gateways.
+// make alerts runs it: the scene takes more than two processors.
+func TestEveryAlert(t *testing.T) {
+	if os.Getenv("TURNWARDEN_ALERTS") == "" {
+		t.Skip("make alerts runs this")
+	}
+	if !alone(t) {
+		return
+	}
+	w := newScene(t, 3)
 	w.load.Store(10e6 / 8)
 	mute, muteFlag := w.broken("turnserver", `case "$*" in *--version*) ;; *) exec sleep 1000;; esac`)
 	stuck, stuckFlag := w.broken("turnadmin", `case "$1" in -a) exit 0;; esac`)
@@ -108,17 +165,8 @@ func TestAlerts(t *testing.T) {
 	}
 	calls := []func(){w.call("room-1"), w.call("room-1")}
 	// One gateway has a token that no node knows, and the one of another job is dead.
-	stranger := maps.Clone(w.gateConf)
-	stranger["gateway.node.token_file"] = filepath.Join(w.dir, "stranger")
-	unknown, _, err := transport.NewToken("stranger")
-	if err == nil {
-		err = os.WriteFile(stranger["gateway.node.token_file"], []byte(unknown), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	w.gates[1].end(t)
-	w.gates[1].serve(t, stranger)
+	w.gates[1].serve(t, w.stranger())
 	w.gates[2].signal(t, syscall.SIGKILL)
 	ctx, mend := context.WithCancel(t.Context())
 	var faults sync.WaitGroup

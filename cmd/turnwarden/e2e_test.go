@@ -73,7 +73,10 @@ func TestRelayKnowingZooKeeperAlone(t *testing.T) {
 			}
 		})
 	}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for ctx.Err() == nil && !t.Failed() {
+		<-again.C
 		record := listed(t, c, 5*time.Second)
 		asked := time.Now()
 		s := mustFetch(t, record.RESTAddr)

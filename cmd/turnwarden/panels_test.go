@@ -21,37 +21,39 @@ type dashboard struct {
 	}
 }
 
+// question is a query, and the labels that its legend names.
+type question struct{ where, expr, legend string }
+
 // panels asks for what each query of each panel shows, as Grafana would for all the
 // nodes, and that it is something, with the labels that its legend names.
 func (w *scene) panels(empty ...string) {
 	w.t.Helper()
-	n := 0
-	for _, d := range w.dashboards() {
-		for _, p := range d.Panels {
-			for _, q := range p.Targets {
-				if slices.Contains(empty, p.Title) || strings.Contains(q.Expr, "offset 7d") {
-					continue // and that is what TestHistory in dashboards is for
-				}
-				n++
-				w.ask(d.Title+", "+p.Title, d.job, q.Expr, q.LegendFormat)
-			}
-		}
-	}
-	w.t.Logf("%d queries of panels have data", n)
+	all := w.questions(func(title, expr string) bool {
+		// What compares with last week has a test of its own, TestHistory in dashboards.
+		return !slices.Contains(empty, title) && !strings.Contains(expr, "offset 7d")
+	})
+	w.ask(all)
+	w.t.Logf("%d queries of panels have data", len(all))
 }
 
-// panel is one of them.
+// panel asks for what one of them shows.
 func (w *scene) panel(title string) {
 	w.t.Helper()
+	w.ask(w.questions(func(t, _ string) bool { return t == title }))
+}
+
+// questions are the queries of those panels that are wanted.
+func (w *scene) questions(wanted func(title, expr string) bool) (all []question) {
 	for _, d := range w.dashboards() {
 		for _, p := range d.Panels {
 			for _, q := range p.Targets {
-				if p.Title == title {
-					w.ask(d.Title+", "+title, d.job, q.Expr, q.LegendFormat)
+				if wanted(p.Title, q.Expr) {
+					all = append(all, question{d.Title + ", " + p.Title, strings.ReplaceAll(q.Expr, "$job", d.job), q.LegendFormat})
 				}
 			}
 		}
 	}
+	return all
 }
 
 func (w *scene) dashboards() (all []dashboard) {
@@ -75,33 +77,50 @@ var (
 	labelLists  = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)`)
 )
 
-func (w *scene) ask(where, job, expr, legend string) {
+// ask waits until each question has an answer, and asks those that have none again.
+func (w *scene) ask(all []question) {
 	w.t.Helper()
-	expr = strings.ReplaceAll(everything.Replace(expr), "$job", job)
-	var samples []realtest.Sample
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
 	realtest.Eventually(w.t, time.Minute, func() error {
-		if samples = w.p.Query(w.t, expr); len(samples) == 0 {
-			return fmt.Errorf("%s: no data: %s", where, expr)
+		all = slices.DeleteFunc(all, w.answered)
+		if len(all) == 0 {
+			return nil
 		}
-		return nil
+		<-again.C
+		return fmt.Errorf("no data: %v", all)
 	})
-	for _, m := range legendLabel.FindAllStringSubmatch(legend, -1) {
+}
+
+// answered reports whether a question has an answer now, and looks at its labels.
+func (w *scene) answered(q question) bool {
+	w.t.Helper()
+	expr := everything.Replace(q.expr)
+	samples := w.p.Query(w.t, expr)
+	if len(samples) == 0 {
+		return false
+	}
+	for _, m := range legendLabel.FindAllStringSubmatch(q.legend, -1) {
 		for _, s := range samples {
 			if s.Labels[m[1]] == "" && m[1] != "version" { // which tests do not build with
-				w.t.Errorf("%s: %s has no label %s for its legend", where, expr, m[1])
+				w.t.Errorf("%s: %s has no label %s for its legend", q.where, expr, m[1])
 				break
 			}
 		}
 	}
-	w.labels(where, expr)
+	w.labels(q.where, expr)
+	return true
 }
 
 // labels holds the labels that a query groups or joins by against those that exist.
 func (w *scene) labels(where, expr string) {
 	w.t.Helper()
+	if w.known == nil {
+		w.known = w.p.Labels(w.t, `{job=~"turnwarden.*"}`)
+	}
 	for _, m := range labelLists.FindAllStringSubmatch(expr, -1) {
 		for label := range strings.SplitSeq(m[1], ",") {
-			if label = strings.TrimSpace(label); label != "" && len(w.p.Query(w.t, `group({job=~"turnwarden.*",`+label+`!=""})`)) == 0 {
+			if label = strings.TrimSpace(label); label != "" && !slices.Contains(w.known, label) {
 				w.t.Errorf("%s: nothing has a label %s: %s", where, label, expr)
 			}
 		}
@@ -125,7 +144,7 @@ func (w *scene) rules() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n := 0
+	n, recorded := 0, []question(nil)
 	for _, g := range answer.Data.Groups {
 		for _, r := range g.Rules {
 			n++
@@ -133,11 +152,12 @@ func (w *scene) rules() {
 				w.t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
 			}
 			if r.Type == "recording" {
-				w.ask(r.Name, "", r.Query, "")
+				recorded = append(recorded, question{where: r.Name, expr: r.Query})
 			}
 			w.labels(r.Name, r.Query)
 		}
 	}
+	w.ask(recorded)
 	if n < 25 {
 		w.t.Errorf("%d rules loaded", n)
 	}

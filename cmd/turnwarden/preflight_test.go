@@ -264,7 +264,7 @@ func TestChildAsAnotherUser(t *testing.T) {
 	}
 	_ = h.cmd.Process.Kill()
 	<-h.exited
-	gone(t, pids[0], time.Second+realtest.Slack(9*time.Second))
+	gone(t, pids[0], time.Second)
 }
 
 // TestSecondRun: the state directory has one owner, and the refusal names it.

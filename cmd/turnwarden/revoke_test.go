@@ -174,7 +174,7 @@ func TestParkedAttacker(t *testing.T) {
 				return // its key was gone
 			}
 			allocated.Add(1)
-			realtest.Eventually(t, 2*time.Second+realtest.Slack(2*time.Second), func() error {
+			realtest.Eventually(t, 2*time.Second, func() error {
 				if c.refresh(t) == 0 {
 					return fmt.Errorf("attacker %d keeps an allocation", i)
 				}

@@ -61,14 +61,15 @@ type scene struct {
 
 	token    string            // that nodes want
 	tokens   string            // what their file of it says
-	gates    []*gatewayProcess // two of one job, and one of a job of its own
+	gates    []*gatewayProcess // three are two of one job, and one of a job of its own
 	gateConf map[string]string
 
+	known   []string          // names of labels that a series of ours has
 	raised  map[string]bool   // alerts, by name
 	becomes map[string]string // what an alert follows where a fault lasts, by the alert
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T, gates int) *scene {
 	t.Helper()
 	w := &scene{t: t, dir: t.TempDir(), z: realtest.StartZooKeeper(t), hosts: map[string]*host{}, raised: map[string]bool{}}
 	if code := command([]string{"dashboards", "--out", w.dir}, os.Stdout, os.Stderr, nil, nil); code != exitOK {
@@ -80,16 +81,20 @@ func newScene(t *testing.T) *scene {
 			t.Fatal(err)
 		}
 	}
-	w.gateways()
+	w.gateways(gates)
+	targets := fmt.Sprintf("      - targets: [%q]", w.gates[0].instance())
+	if gates > 1 {
+		targets = fmt.Sprintf("      - targets: [%q, %q]\n  - job_name: turnwarden-gateway-b\n    static_configs:\n      - targets: [%q]",
+			w.gates[0].instance(), w.gates[1].instance(), w.gates[2].instance())
+	}
 	config := w.read("provisioning/prometheus/prometheus.yml")
 	for shipped, ours := range map[string]string{
-		`      - targets: ["gw1:13481", "gw2:13481"]`: fmt.Sprintf("      - targets: [%q, %q]\n  - job_name: turnwarden-gateway-b\n    static_configs:\n      - targets: [%q]",
-			w.gates[0].instance(), w.gates[1].instance(), w.gates[2].instance()),
-		`["zk1:2181", "zk2:2181", "zk3:2181"]`:   `["` + w.z.Addr() + `"]`,
-		"scrape_interval: 15s":                   "scrape_interval: 2s",
-		"evaluation_interval: 15s":               "evaluation_interval: 1s",
-		"/etc/prometheus/rules/turnwarden.*.yml": filepath.Join(w.dir, "rules/turnwarden.*.yml"),
-		"# - {source_labels":                     "- {source_labels", // the region is the beginning of the name
+		`      - targets: ["gw1:13481", "gw2:13481"]`: targets,
+		`["zk1:2181", "zk2:2181", "zk3:2181"]`:        `["` + w.z.Addr() + `"]`,
+		"scrape_interval: 15s":                        "scrape_interval: 2s",
+		"evaluation_interval: 15s":                    "evaluation_interval: 1s",
+		"/etc/prometheus/rules/turnwarden.*.yml":      filepath.Join(w.dir, "rules/turnwarden.*.yml"),
+		"# - {source_labels":                          "- {source_labels", // the region is the beginning of the name
 	} {
 		if !strings.Contains(config, shipped) {
 			t.Fatalf("no %q in\n%s", shipped, config)
@@ -101,8 +106,8 @@ func newScene(t *testing.T) *scene {
 	return w
 }
 
-// gateways starts them, with a client that asks each of them all the time.
-func (w *scene) gateways() {
+// gateways starts n of them, with a client that asks each of them all the time.
+func (w *scene) gateways(n int) {
 	w.t.Helper()
 	secret, line, err := transport.NewToken("gateway")
 	if err != nil {
@@ -119,7 +124,7 @@ func (w *scene) gateways() {
 	w.gateConf = map[string]string{"registry.session_timeout": "6s", "gateway.node.token_file": file, "gateway.node.insecure_http": "true"}
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
-	for range 3 {
+	for range n {
 		g := startGateway(w.t, []string{w.z.Addr()}, w.gateConf)
 		w.gates = append(w.gates, g)
 		clients.Go(func() { everySecond(ctx, 1, func() { _, _ = g.fetch("") }) })
@@ -128,6 +133,21 @@ func (w *scene) gateways() {
 		cancel()
 		clients.Wait()
 	})
+}
+
+// stranger is the configuration of a gateway with a token that no node knows.
+func (w *scene) stranger() map[string]string {
+	w.t.Helper()
+	set := maps.Clone(w.gateConf)
+	set["gateway.node.token_file"] = filepath.Join(w.dir, "stranger")
+	unknown, _, err := transport.NewToken("stranger")
+	if err == nil {
+		err = os.WriteFile(set["gateway.node.token_file"], []byte(unknown), 0o600)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return set
 }
 
 // instance is the name that Prometheus has for a gateway.

@@ -215,7 +215,7 @@ func (s *soak) strike(tr trial) {
 	if h == nil {
 		h = []*host{s.steady, s.battered}[s.rng.IntN(2)]
 	}
-	f := blow{tr.name, h, time.Now(), tr.bound}
+	f := blow{tr.name, h, time.Now(), tr.bound, realtest.NewPace()}
 	s.blows = append(s.blows, f)
 	tr.run(h)
 	s.well()

@@ -3,6 +3,7 @@ package realtest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -72,26 +73,26 @@ func StartPrometheus(t testing.TB, config string) *Prometheus {
 	return p
 }
 
+// Labels lists the names of the labels that series matched by a selector have.
+func (p *Prometheus) Labels(t testing.TB, selector string) []string {
+	t.Helper()
+	var answer struct{ Data []string }
+	p.get(t, "/api/v1/labels?"+url.Values{"match[]": {selector}}.Encode(), &answer)
+	return answer.Data
+}
+
 // Query returns what an expression that yields an instant vector is now.
 func (p *Prometheus) Query(t testing.TB, promql string) []Sample {
 	t.Helper()
-	response, err := p.client.Get(p.URL + "/api/v1/query?" + url.Values{"query": {promql}}.Encode())
-	if err != nil {
-		t.Fatalf("query %s: %v", promql, err)
-	}
-	defer response.Body.Close()
 	var answer struct {
-		Status, Error string
-		Data          struct {
+		Data struct {
 			Result []struct {
 				Metric map[string]string
 				Value  [2]any // Unix time, and the value as a string: JSON has no NaN
 			}
 		}
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		t.Fatalf("query %s: %s %s %v", promql, response.Status, answer.Error, err)
-	}
+	p.get(t, "/api/v1/query?"+url.Values{"query": {promql}}.Encode(), &answer)
 	var samples []Sample
 	for _, r := range answer.Data.Result {
 		value, err := strconv.ParseFloat(fmt.Sprint(r.Value[1]), 64)
@@ -101,4 +102,21 @@ func (p *Prometheus) Query(t testing.TB, promql string) []Sample {
 		samples = append(samples, Sample{r.Metric, value})
 	}
 	return samples
+}
+
+// get decodes the answer of the HTTP API to a path, which has to be a success.
+func (p *Prometheus) get(t testing.TB, path string, answer any) {
+	t.Helper()
+	response, err := p.client.Get(p.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil {
+		err = json.Unmarshal(body, answer)
+	}
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %s %v", path, response.Status, body, err)
+	}
 }

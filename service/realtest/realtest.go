@@ -45,15 +45,6 @@ func Missing(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Slack is what a machine that others use may add to a bound: so much, and nothing with
-// TURNWARDEN_ALONE=1, as `make faults` has it.
-func Slack(d time.Duration) time.Duration {
-	if os.Getenv("TURNWARDEN_ALONE") == "1" {
-		return 0
-	}
-	return d
-}
-
 var loopbacks atomic.Uint32
 
 // Loopback returns an address of 127.0.0.0/8 that no other test uses, so that
@@ -94,21 +85,21 @@ func FreePort(t testing.TB, ip string) int {
 	return 0
 }
 
-// Eventually waits until ok returns nil and fails the test with its last error
-// when that takes longer than limit.
+// Eventually waits until ok returns nil and fails the test with its last error when that
+// takes longer than limit, which is stretched by how busy the machine is. It asks every
+// 5 ms at first and ever less often, up to every 100 ms: a question may be a scrape or a
+// process, and hundreds of them a second took two thirds of the processor time of all tests.
 func Eventually(t testing.TB, limit time.Duration, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
+	pace := NewPace()
 	for {
 		err := ok()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %v", limit, err)
+		if took := pace.Took(); took > limit && took > pace.Stretch(limit) {
+			t.Fatalf("not within %v (%v on a machine this busy): %v", limit, pace.Stretch(limit), err)
 		}
-		<-tick.C
+		time.Sleep(min(max(pace.Took()/20, 5*time.Millisecond), 100*time.Millisecond))
 	}
 }

@@ -29,9 +29,6 @@ const (
 	hostEnv  = "TURNWARDEN_TEST_HOST"
 )
 
-// busy is what such a machine may add to a bound; what these guard against took 39 s.
-var busy = realtest.Slack(4 * time.Second)
-
 // TestMain runs the tests, or, as a child of one, a host that can be killed.
 func TestMain(m *testing.M) {
 	if text := os.Getenv(hostEnv); text != "" {

@@ -227,7 +227,7 @@ func TestChildDiesWithUs(t *testing.T) {
 			if err := parent.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			realtest.Eventually(t, time.Second+realtest.Slack(9*time.Second), func() error { return gone(pid) })
+			realtest.Eventually(t, time.Second, func() error { return gone(pid) })
 		})
 	}
 }
