@@ -65,6 +65,8 @@ func gateway() dashboard {
 				query(`time() - (turnwarden_gateway_view_confirmed_timestamp_seconds{$node} > 0)`, "{{instance}}"), levels("green", level{120, "red"}), fromZero),
 			graph("Records rejected", "Records read that could not be understood, by what is wrong with them. Whoever can write to ZooKeeper can write one.", count,
 				query(`round(sum by (reason) (increase(turnwarden_gateway_records_rejected_total{$node}[$__rate_interval])))`, "{{reason}}"), bars),
+			graph("Clocks", "Greatest difference between the clock of a node and the gateway's own, as nodes said with their last answer. Beyond 5 seconds credentials may count as expired.", seconds,
+				query(`turnwarden_gateway_clock_difference_seconds{$node}`, "{{instance}} worst"), levels("green", level{5, "red"}), fromZero),
 			firingAlerts("Alerts of gateways that fire now.", wide(12, 8)),
 		}},
 		row{"ZooKeeper", []panel{

@@ -24,6 +24,8 @@ var (
 	gatewayNone     = desc("gateway_credential_failures_total", "Requests for a credential for which no node had one.")
 	gatewaySecond   = desc("gateway_hedges_total", "Times another node was asked for a request, by what the one before was.", "reason")
 	gatewayFailed   = desc("gateway_fetch_failures_total", "Requests to nodes that did not yield a credential.")
+	gatewayOff      = desc("gateway_nodes_clock_off", "Nodes whose clock differs from the gateway's by more than 5 seconds, as they said with their last answer.")
+	gatewayClock    = desc("gateway_clock_difference_seconds", "Greatest difference between the clock of a node and the gateway's own, by whole seconds.")
 	gatewayKept     = desc("gateway_credentials_kept", "Credentials of nodes in memory.")
 )
 
@@ -56,6 +58,8 @@ func (c *gatewayCollector) Collect(ch chan<- prometheus.Metric) {
 	e.counter(gatewaySecond, s.Counts.Failed, "failed")
 	e.counter(gatewayFailed, s.Counts.FetchesFailed)
 	e.gauge(gatewayKept, float64(s.Kept))
+	e.gauge(gatewayOff, float64(s.Clocks.Off))
+	e.gauge(gatewayClock, s.Clocks.Worst.Seconds())
 	e.session(s.Session)
 }
 

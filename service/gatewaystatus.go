@@ -17,9 +17,16 @@ type GatewayStatus struct {
 	Session  directory.Status
 	Avoided  map[string]string // why nodes could not be asked a short while ago, by name
 	Kept     int               // credentials
+	Clocks   ClockStatus
 	Counts   GatewayCounts
 	Stopping bool
 	Journal  []Line // the last warnings and errors; of the gateway that keeps one
+}
+
+// ClockStatus is how the clocks of the nodes compare with the gateway's own.
+type ClockStatus struct {
+	Off   int           // nodes that are off by more than honest hosts are
+	Worst time.Duration // the greatest difference
 }
 
 // GatewayCounts are totals since the start.

@@ -61,7 +61,7 @@ func NewNodeClient(a NodeAccess) *NodeClient {
 		// Nor anything that a node names instead of answering.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.ask = kithttp.NewExplicitClient(c.request, decodeNodeReply, kithttp.SetClient(c.client)).Endpoint()
+	c.ask = kithttp.NewExplicitClient(c.request, decodeNodeReply, kithttp.SetClient(clocked{c.client})).Endpoint()
 	return c
 }
 
@@ -83,13 +83,36 @@ func (c *NodeClient) SetToken(token service.Secret) { c.token.Store(&token) }
 // Close ends the connections that are kept.
 func (c *NodeClient) Close() { c.client.CloseIdleConnections() }
 
+// clocked is a client that compares clocks.
+type clocked struct{ *http.Client }
+
+// measuredKey is where a request has who wants to know by how much its answerer's clock is
+// ahead of ours.
+type measuredKey struct{}
+
+// Do implements kithttp.HTTPClient. A Date has whole seconds, and was written halfway
+// between the question and the answer.
+func (c clocked) Do(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	resp, err := c.Client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	measured, wanted := r.Context().Value(measuredKey{}).(func(time.Duration))
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && wanted {
+		measured(date.Add(500 * time.Millisecond).Sub(began.Add(time.Since(began) / 2)))
+	}
+	return resp, nil
+}
+
 type nodeRequest struct {
 	node    service.Server
 	request service.CredentialRequest
 }
 
 // Credential implements gateway.NodeClient.
-func (c *NodeClient) Credential(ctx context.Context, n service.Server, r service.CredentialRequest) (service.Credential, error) {
+func (c *NodeClient) Credential(ctx context.Context, n service.Server, r service.CredentialRequest, measured func(ahead time.Duration)) (service.Credential, error) {
+	ctx = context.WithValue(ctx, measuredKey{}, measured)
 	answer, err := c.ask(ctx, nodeRequest{n, r})
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {

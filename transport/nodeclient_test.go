@@ -35,7 +35,28 @@ func askNode(t *testing.T, a transport.NodeAccess, scheme, addr string, r servic
 	c.SetToken(nodeToken)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	return c.Credential(ctx, service.Server{Name: "turn-1", RESTAddr: addr, RESTScheme: scheme}, r)
+	return c.Credential(ctx, service.Server{Name: "turn-1", RESTAddr: addr, RESTScheme: scheme}, r, func(time.Duration) {})
+}
+
+// TestNodeClock: how far a node's clock is ahead, by the second.
+func TestNodeClock(t *testing.T) {
+	for date, want := range map[string]time.Duration{
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat):  time.Hour,
+		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat): -time.Hour,
+		"yesterday": 0,
+	} {
+		s := transporttest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", date)
+			w.WriteHeader(http.StatusServiceUnavailable) // a node without a credential has a clock, too
+		}))
+		c := transport.NewNodeClient(transport.NodeAccess{})
+		defer c.Close()
+		var got time.Duration
+		_, err := c.Credential(t.Context(), service.Server{Name: "turn-1", RESTAddr: s.Listener.Addr().String()}, service.CredentialRequest{}, func(ahead time.Duration) { got = ahead })
+		if err == nil || (got-want).Abs() > 30*time.Second {
+			t.Errorf("%s: ahead by %v, want %v (%v)", date, got, want, err)
+		}
+	}
 }
 
 // TestNodeReplies: what nodes say, and what is made of it.

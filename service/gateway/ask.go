@@ -148,7 +148,10 @@ func (g *Gateway) call(ctx context.Context, n *fleet.Node, r service.CredentialR
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
 	began := time.Now()
-	c, err := g.client.Credential(ctx, service.ServerOf(n), r)
+	c, err := g.client.Credential(ctx, service.ServerOf(n), r, func(ahead time.Duration) { g.clock(n.Name, ahead) })
+	if err == nil {
+		err = check(c, time.Now())
+	}
 	if errors.Is(err, service.ErrBadRequest) && r.UserID == "" && r.TTL == "" {
 		err = fmt.Errorf("%s refuses a request that says nothing: %s", n.Name, err.Error())
 	}
@@ -168,4 +171,15 @@ func (g *Gateway) call(ctx context.Context, n *fleet.Node, r service.CredentialR
 	}
 	c.Generation = n.Record.Generation
 	return c, err
+}
+
+// clock takes over how far a node's clock is ahead of ours.
+func (g *Gateway) clock(name string, ahead time.Duration) {
+	switch news, off := g.clocks.measured(name, ahead); {
+	case !news:
+	case off:
+		g.cfg.Logger.Warn("a node's clock differs from ours: clients are told wrong times, and what it hands out may have expired", "node", name, "offset", ahead.Round(time.Second))
+	default:
+		g.cfg.Logger.Info("a node's clock is right again", "node", name)
+	}
 }

@@ -17,9 +17,10 @@ import (
 )
 
 // NodeClient asks a node for a credential. The node's record may have been written by
-// anybody: whether its address may be asked is the client's to decide.
+// anybody: whether its address may be asked is the client's to decide. measured is told
+// how far the node's clock is ahead of ours, if it says.
 type NodeClient interface {
-	Credential(ctx context.Context, n service.Server, r service.CredentialRequest) (service.Credential, error)
+	Credential(ctx context.Context, n service.Server, r service.CredentialRequest, measured func(ahead time.Duration)) (service.Credential, error)
 	Allows(addr netip.Addr) bool
 	Close()
 }
@@ -70,6 +71,7 @@ type Gateway struct {
 	kept    kept
 	flights singleflight.Group // questions whose answer is for everybody
 	avoid   avoidance
+	clocks  clocks
 	counts  counts
 
 	stopping atomic.Bool
@@ -102,6 +104,7 @@ func (g *Gateway) fleetChanged(s *fleet.Snapshot) {
 	g.picker.Update(s.Candidates())
 	g.kept.prune(s)
 	g.avoid.prune(s)
+	g.clocks.prune(s)
 	g.cfg.Changed()
 }
 
@@ -156,7 +159,7 @@ func (g *Gateway) Status() service.GatewayStatus {
 	now := time.Now()
 	return service.GatewayStatus{
 		At: now, Fleet: g.watcher.Snapshot(), Session: g.watcher.Session(), Avoided: g.avoid.reasons(now), Kept: g.kept.count(),
-		Stopping: g.stopping.Load(),
+		Stopping: g.stopping.Load(), Clocks: g.clocks.status(),
 		Counts: service.GatewayCounts{
 			Kept: g.counts.kept.Load(), Fetched: g.counts.fetched.Load(), None: g.counts.none.Load(),
 			Slow: g.counts.slow.Load(), Failed: g.counts.failed.Load(),

@@ -31,6 +31,8 @@ type madeUp struct {
 type answering struct {
 	after time.Duration
 	err   error
+	ahead time.Duration // by which its clock is
+	edit  func(*service.Credential)
 }
 
 // newMadeUp is a gateway and its fleet, of which a has nearly all the room and is picked
@@ -96,7 +98,7 @@ func (m *madeUp) Snapshot() *fleet.Snapshot {
 
 // Credential implements NodeClient. What is handed out is what the node has when it
 // answers, and its record may show that only later.
-func (m *madeUp) Credential(ctx context.Context, n service.Server, r service.CredentialRequest) (service.Credential, error) {
+func (m *madeUp) Credential(ctx context.Context, n service.Server, r service.CredentialRequest, measured func(time.Duration)) (service.Credential, error) {
 	m.mu.Lock()
 	a, ok := m.answers[n.Name]
 	if !ok {
@@ -110,9 +112,14 @@ func (m *madeUp) Credential(ctx context.Context, n service.Server, r service.Cre
 		return service.Credential{}, ctx.Err()
 	case <-time.After(a.after):
 	}
-	return service.Credential{
+	measured(a.ahead)
+	c := service.Credential{
 		Username: fmt.Sprintf("%s-%d-%d", n.Name, issue.registration, issue.generation), Password: "p", Expires: time.Now().Add(time.Hour),
-	}, a.err
+	}
+	if a.edit != nil {
+		a.edit(&c)
+	}
+	return c, a.err
 }
 
 func (m *madeUp) answer(name string, a answering) {
@@ -195,6 +202,63 @@ func TestGatewayUnsure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGatewayChecksAnswers: what no client could use counts as no answer, and another node
+// is asked.
+func TestGatewayChecksAnswers(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit func(*service.Credential)
+		good bool
+	}{
+		"expired":                 {func(c *service.Credential) { c.Expires = time.Now().Add(-5 * time.Second) }, false},
+		"expired by our clock":    {func(c *service.Credential) { c.Expires = time.Now().Add(-4900 * time.Millisecond) }, true},
+		"for ever":                {func(c *service.Credential) { c.Expires = time.Now().AddDate(11, 0, 0) }, false},
+		"for years":               {func(c *service.Credential) { c.Expires = time.Now().AddDate(9, 0, 0) }, true},
+		"a long username":         {func(c *service.Credential) { c.Username = strings.Repeat("a", 513) }, false},
+		"a long password":         {func(c *service.Credential) { c.Password = service.Secret(strings.Repeat("a", 513)) }, false},
+		"a username of controls":  {func(c *service.Credential) { c.Username = "a\x1b[2J" }, false},
+		"a password of two words": {func(c *service.Credential) { c.Password = "a b" }, false},
+		"no password":             {func(c *service.Credential) { c.Password = "" }, false},
+	} {
+		for _, mode := range []string{"user", "secret"} {
+			t.Run(name+", "+mode, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, g := newMadeUp("a", "b")
+					m.set("a", func(n *fleet.Node) { n.Record.Mode = mode })
+					m.answer("a", answering{edit: test.edit})
+					if test.good {
+						if c, err := g.Credential(t.Context(), service.CredentialRequest{}); err != nil || c.URIs[0] != "turn:a" {
+							t.Errorf("%+v, %v", c, err)
+						}
+						return
+					}
+					want(t, m, g, service.CredentialRequest{}, "b-1-1", "a, b")
+					want(t, m, g, service.CredentialRequest{}, "b-1-1", "")
+					if s := g.Status(); s.Avoided["a"] == "" || strings.Contains(s.Avoided["a"], "aaaa") || s.Counts.FetchesFailed != 1 {
+						t.Errorf("status %+v", s)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestGatewayComparesClocks: with each answer, whatever else it says.
+func TestGatewayComparesClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a", "b")
+		m.answer("a", answering{ahead: -time.Hour, err: errors.New("no")})
+		m.answer("b", answering{ahead: 4 * time.Second})
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "a, b")
+		if c := g.Status().Clocks; c.Off != 1 || c.Worst != time.Hour {
+			t.Errorf("%+v", c)
+		}
+		m.remove("a")
+		if c := g.Status().Clocks; c.Off != 0 || c.Worst != 4*time.Second {
+			t.Errorf("%+v", c)
+		}
+	})
 }
 
 func TestGatewayHedges(t *testing.T) {
