@@ -98,10 +98,9 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns := transport.NewListener(l.(*net.TCPListener), 64)
-	s := &http.Server{Handler: api(good), ConnState: conns.ConnState, ReadHeaderTimeout: time.Minute}
+	s := &http.Server{Handler: api(good), ReadHeaderTimeout: time.Minute}
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(tls.NewListener(conns, side.Config())) }()
+	go func() { done <- s.Serve(tls.NewListener(l, side.Config())) }()
 	t.Cleanup(func() {
 		_ = s.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 // What callers of the API and those who look at the web listener may hold open, at some
@@ -25,7 +26,7 @@ const (
 // apiSite is where the API is served and who may call it.
 type apiSite struct {
 	net.Listener
-	conns       *transport.Listener
+	gate        *gate.Gate
 	subscribers int // to events, at a time: half of the connections
 	scheme      string
 	over        *transport.TLS
@@ -51,10 +52,10 @@ func openAPI(ctx context.Context, cfg config.API, listen listenFunc, logger *slo
 		return nil, fmt.Errorf("api.listen: %w; stop what holds the port or name another", err)
 	}
 	limit := connections(maxConnections, 2)
-	a.conns, a.subscribers = transport.NewListener(l.(*net.TCPListener), limit), limit/2
-	a.Listener = a.conns
+	a.gate, a.subscribers = gate.New(l.(gate.Socket), limit), limit/2
+	a.Listener = a.gate
 	if cfg.TLS.Enabled() {
-		a.Listener = tls.NewListener(a.conns, a.over.Config())
+		a.Listener = tls.NewListener(a.gate, a.over.Config())
 	}
 	return a, nil
 }
@@ -97,11 +98,6 @@ func connections(most, part uint64) int {
 	return int(min(most, files.Cur/part))
 }
 
-// server returns what serves h there.
-func (a *apiSite) server(h http.Handler, logger *slog.Logger) *http.Server {
-	return newServer(h, a.conns, logger)
-}
-
 // routes are those of the API, for whom it is open to now.
 type routes struct {
 	build func(transport.Access) http.Handler
@@ -124,15 +120,16 @@ func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // newServer bounds what one connection may cost.
-func newServer(h http.Handler, on *transport.Listener, logger *slog.Logger) *http.Server {
+func newServer(h http.Handler, on *gate.Gate, logger *slog.Logger) *http.Server {
 	// A stream of events has no end of its own.
 	ctx, end := context.WithCancel(context.Background())
 	s := &http.Server{
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		Handler:     h, ConnState: on.ConnState, ErrorLog: newHTTPLog(logger), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler:     h, ErrorLog: newHTTPLog(logger), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	s.RegisterOnShutdown(end)
+	on.Guard(s)
 	return s
 }
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 // BenchmarkMint says what share of the throughput of a process that does nothing but write
@@ -50,7 +50,7 @@ func constantMain(body string) {
 		panic(err)
 	}
 	fmt.Println(l.Addr())
-	answer, conns := []byte(body), transport.NewListener(l.(*net.TCPListener), 100)
+	answer, conns := []byte(body), gate.New(l.(gate.Socket), 100)
 	constant := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) })
 	panic(newServer(constant, conns, slog.New(slog.DiscardHandler)).Serve(conns))
 }

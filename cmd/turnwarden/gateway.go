@@ -19,6 +19,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/gateway"
 	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/gate"
 	"github.com/turnwarden/turnwarden/transport/web"
 )
 
@@ -66,14 +67,14 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	}
 	events = transport.NewFleetEvents(status, at.api.subscribers)
 	counts.ObserveGateway(status)
-	api := at.api.server(transport.NewAPIHandler(transport.NewEndpoints(whole), counts.Instrument, transport.APIOptions{
+	api := newServer(transport.NewAPIHandler(transport.NewEndpoints(whole), counts.Instrument, transport.APIOptions{
 		URIs: true, Access: at.api.access, Fleet: status, Events: events,
-	}), part("api"))
+	}), at.api.gate, part("api"))
 	pages, err := web.NewGatewayHandler(f.telemetryPath, counts.Handler(logger), status, counts.Instrument)
 	if err != nil {
 		return refuse(err)
 	}
-	webServer := newServer(pages, at.web.(*transport.Listener), part("web"))
+	webServer := newServer(pages, at.web, part("web"))
 
 	stopped := make(chan struct{})
 	defer close(stopped)
@@ -83,7 +84,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 	addRun("signals", func(ctx context.Context) error { return s.run(ctx, stopped) })
 	addRun("notify", notify.run)
 	addStop("unready", whole.Stop)
-	add("api", func() error { return ended(api.Serve(at.api)) }, shutdown(api, at.api.conns)) // what is under way still needs the fleet
+	add("api", func() error { return ended(api.Serve(at.api)) }, stop(at.api.gate)) // what is under way still needs the fleet
 	if at.agent != nil {
 		agent := transport.NewAgent(status)
 		addRun("agent", func(ctx context.Context) error { return agent.Serve(ctx, at.agent) })
@@ -95,7 +96,7 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 			return watch(ctx, func() []*watched { return at.files }, part("files"), counts.FileUsable)
 		})
 	}
-	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, shutdown(webServer, at.web))
+	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, stop(at.web))
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
@@ -104,11 +105,12 @@ func runGateway(f flags, logger *slog.Logger, s *signals) error {
 
 // gatewaySite is what was found out and opened before the start.
 type gatewaySite struct {
-	fleet      gateway.Config
-	node       transport.NodeAccess
-	api        *apiSite
-	web, agent net.Listener // agent is nil without one
-	files      []*watched
+	fleet gateway.Config
+	node  transport.NodeAccess
+	api   *apiSite
+	web   *gate.Gate
+	agent net.Listener // nil without one
+	files []*watched
 }
 
 func prepareGateway(ctx context.Context, cfg config.Gateway, f flags, logger *slog.Logger) (_ *gatewaySite, err error) {
@@ -152,10 +154,11 @@ func (s *gatewaySite) close() {
 	if s.api != nil {
 		_ = s.api.Close()
 	}
-	for _, l := range []net.Listener{s.web, s.agent} {
-		if l != nil {
-			_ = l.Close()
-		}
+	if s.web != nil {
+		_ = s.web.Close()
+	}
+	if s.agent != nil {
+		_ = s.agent.Close()
 	}
 }
 

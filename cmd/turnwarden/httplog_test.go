@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service/realtest"
-	"github.com/turnwarden/turnwarden/transport"
 )
 
 // TestServerLog: what http.Server has to say is a line like all others; how much of it
@@ -29,7 +28,7 @@ func TestServerLog(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("of a test") }), l.(*transport.Listener),
+			s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("of a test") }), l,
 				slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})))
 			pair, err := tls.LoadX509KeyPair(realtest.Certificate(t, "127.0.0.1", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)))
 			if err != nil {

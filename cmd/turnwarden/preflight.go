@@ -26,7 +26,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/userdb"
 	"github.com/turnwarden/turnwarden/service/userdb/sqlite"
 	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
-	"github.com/turnwarden/turnwarden/transport"
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 // site is the configuration and what was found out about this machine: all that the
@@ -41,7 +41,7 @@ type site struct {
 	restAddr  string
 	outside   netip.Addr // the default route's source address; invalid without one
 	lock      *os.File
-	web       net.Listener
+	web       *gate.Gate
 	api       *apiSite
 	admin     net.Listener // nil without one
 
@@ -104,10 +104,11 @@ func (s *site) close() {
 	if s.api != nil {
 		s.api.Close()
 	}
-	for _, l := range []net.Listener{s.web, s.admin} {
-		if l != nil {
-			l.Close()
-		}
+	if s.web != nil {
+		s.web.Close()
+	}
+	if s.admin != nil {
+		s.admin.Close()
 	}
 }
 
@@ -316,7 +317,7 @@ func trafficConfig(cfg config.Node) traffic.Config {
 
 // listenWeb binds the address before anything runs, as the other listeners are: a taken
 // port is an error of the start, not of the run.
-func listenWeb(ctx context.Context, f flags, listen listenFunc) (net.Listener, error) {
+func listenWeb(ctx context.Context, f flags, listen listenFunc) (*gate.Gate, error) {
 	if f.webConfigFile != "" {
 		if err := web.Validate(f.webConfigFile); err != nil {
 			return nil, fmt.Errorf("--web.config.file: %w", err)
@@ -326,5 +327,5 @@ func listenWeb(ctx context.Context, f flags, listen listenFunc) (net.Listener, e
 	if err != nil {
 		return nil, fmt.Errorf("--web.listen-address: %w; stop what holds the port or name another", err)
 	}
-	return transport.NewListener(l.(*net.TCPListener), connections(maxViewers, 4)), nil
+	return gate.New(l.(gate.Socket), connections(maxViewers, 4)), nil
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/userdb/turnadmin"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/admin"
+	"github.com/turnwarden/turnwarden/transport/gate"
 	"github.com/turnwarden/turnwarden/transport/web"
 )
 
@@ -131,7 +132,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	routes := newRoutes(func(access transport.Access) http.Handler {
 		return transport.NewAPIHandler(transport.NewEndpoints(n), counts.Instrument, transport.APIOptions{Access: access, Status: n.Status, Events: events})
 	}, at.api.access)
-	api := newDoor(at.api.server(routes, part("api")), at.api, at.api.conns, (*http.Server).Serve)
+	api := newServer(routes, at.api.gate, part("api"))
 	now.tell = func(was, is *site) {
 		n.Configure(is.facts())
 		is.configure(parts, s.hurry)
@@ -145,21 +146,23 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	}
 	webRoutes := http.NewServeMux()
 	webRoutes.Handle("/", pages)
-	probes := &lasting{next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.Allowed() })}
+	probes := &gate.Lasting{Next: metrics.ProbeHandler(func() []probe.Allow { return now.Load().cfg.Probe.Allowed() })}
 	webRoutes.Handle("GET /probe", counts.Instrument("/probe", probes,
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
-	webDoor := newDoor(newServer(webRoutes, at.web.(*transport.Listener), part("web")), at.web, at.web.(socket), serveWeb(f, part("web")))
+	webServer := newServer(webRoutes, at.web, part("web"))
 	upgrade := &upgrader{
 		at: at, now: now, node: n, signals: s, thread: thread, logger: part("upgrade"), from: from,
-		doors: []*door{api, webDoor}, lasting: probes, requests: make(chan *admin.Reply, 1),
+		gates: []*gate.Gate{at.api.gate, at.web}, lasting: probes, requests: make(chan *admin.Reply, 1),
 	}
 	if s.subscribe != nil {
 		reload.hangups, upgrade.asked = s.subscribe(syscall.SIGHUP), s.subscribe(syscall.SIGUSR2)
 	}
+	var adminServer *http.Server
 	if at.admin != nil {
 		handler := admin.WithUpgrade(admin.NewHandler(n, admin.Watched{Status: n.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
-		server := &http.Server{Handler: handler, ConnContext: admin.ConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
-		upgrade.admin = newDoor(server, at.admin, at.admin.(socket), (*http.Server).Serve)
+		adminServer = &http.Server{Handler: handler, ConnContext: admin.ConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
+		upgrade.admin = gate.New(at.admin.(gate.Socket), 0)
+		upgrade.admin.Guard(adminServer)
 	}
 
 	stopped := make(chan struct{})
@@ -188,14 +191,14 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	addRun("traffic", parts.Meter.Run)
 	addRun("reload", reload.run)
 	if upgrade.admin != nil {
-		add("admin", upgrade.admin.run, upgrade.admin.end)
+		add("admin", func() error { return ended(adminServer.Serve(upgrade.admin)) }, stop(upgrade.admin))
 	}
 	addRun("files", func(ctx context.Context) error {
 		return watch(ctx, func() []*watched { return now.Load().api.files }, part("files"), counts.FileUsable)
 	})
 	addRun("events", events.Run)
-	add("api", api.run, api.end)
-	add("web", webDoor.run, webDoor.end)
+	add("api", func() error { return ended(api.Serve(at.api)) }, stop(at.api.gate))
+	add("web", func() error { return ended(serveWeb(f, part("web"))(webServer, at.web)) }, stop(at.web))
 
 	part("api").Info("listening", "address", at.api.Addr())
 	part("web").Info("listening", "address", at.web.Addr())
@@ -247,17 +250,5 @@ func ended(err error) error {
 	return fmt.Errorf("serve HTTP: %w", err)
 }
 
-// shutdown lets requests under way end.
-func shutdown(s *http.Server, on net.Listener) func(error) {
-	return func(error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		end := s.Shutdown
-		if l, ok := on.(*transport.Listener); ok {
-			end = func(ctx context.Context) error { return l.Shutdown(ctx, s) }
-		}
-		if err := end(ctx); err != nil {
-			_ = s.Close() // they had their time
-		}
-	}
-}
+// stop lets requests under way end.
+func stop(g *gate.Gate) func(error) { return func(error) { g.Stop() } }

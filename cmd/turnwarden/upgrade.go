@@ -18,6 +18,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport/admin"
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 const (
@@ -46,9 +47,9 @@ type upgrader struct {
 	logger  *slog.Logger
 	from    *heritage // what we began with; nil after an ordinary start
 
-	admin   *door // nil without one
-	doors   []*door
-	lasting *lasting
+	admin   *gate.Gate // nil without one
+	gates   []*gate.Gate
+	lasting *gate.Lasting
 
 	asked    <-chan os.Signal // nil = nobody asks by a signal
 	busy     atomic.Bool
@@ -176,12 +177,12 @@ func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func()
 		if err := u.node.Settle(ctx, reply.Step); err != nil {
 			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
 		}
-		u.lasting.wait(ctx)
+		u.lasting.Wait(ctx, lastingLimit)
 		// What an operator asks for is not taken any more, and done if it was.
 		var goOn func()
 		var err error
 		if u.admin != nil {
-			err = u.admin.shut(ctx, patience, shutLimit)
+			err = u.admin.Park(ctx, patience, shutLimit)
 		}
 		if err == nil {
 			goOn, err = u.node.Pause(ctx)
@@ -198,26 +199,26 @@ func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func()
 
 func (u *upgrader) openAdmin() {
 	if u.admin != nil {
-		u.admin.open()
+		u.admin.Open()
 	}
 }
 
 // shut has new clients wait, and answers those that are here.
 func (u *upgrader) shut(ctx context.Context) error {
 	errs := make(chan error)
-	for _, d := range u.doors {
-		go func() { errs <- d.shut(ctx, 0, shutLimit) }() // what heeds its context is a stream
+	for _, g := range u.gates {
+		go func() { errs <- g.Park(ctx, 0, shutLimit) }() // what heeds its context is a stream
 	}
 	var err error
-	for range u.doors {
+	for range u.gates {
 		err = errors.Join(err, <-errs)
 	}
 	return err
 }
 
 func (u *upgrader) open() {
-	for _, d := range u.doors {
-		d.open()
+	for _, g := range u.gates {
+		g.Open()
 	}
 }
 
@@ -269,7 +270,7 @@ func (u *upgrader) selfCheck(ctx context.Context, program string) (string, error
 // child that is not in it.
 func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay func()) {
 	h = handover{Version: handoverVersion, Build: version.Version, PID: os.Getpid(), Kept: u.now.Load().kept}
-	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web.(syscall.Conn), fileAPI: u.at.api.conns}
+	files = map[string]syscall.Conn{fileLock: u.at.lock, fileWeb: u.at.web, fileAPI: u.at.api.gate}
 	if u.at.admin != nil {
 		files[fileAdmin] = u.at.admin.(syscall.Conn)
 	}

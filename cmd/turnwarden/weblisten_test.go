@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"testing"
 	"time"
-
-	"github.com/turnwarden/turnwarden/transport"
 )
 
 // TestWebConnections: who holds connections to the web listener open, which has no
@@ -22,7 +20,7 @@ func TestWebConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "healthy\n") }),
-		l.(*transport.Listener), slog.New(slog.DiscardHandler))
+		l, slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"bufio"
@@ -23,9 +23,9 @@ type visitor struct {
 	t *testing.T
 }
 
-func visit(t *testing.T, d *door) visitor {
+func visit(t *testing.T, g *Gate) visitor {
 	t.Helper()
-	c, err := net.Dial("tcp", d.Addr().String())
+	c, err := net.Dial("tcp", g.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +64,9 @@ func (v visitor) silence() {
 
 func ask(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: turnwarden\r\n\r\n" }
 
-// TestDoor: whoever is here when the door shuts is answered, whoever comes waits, and who
+// TestPark: whoever is here when the gate is parked is answered, whoever comes waits, and who
 // wants nothing is sent away.
-func TestDoor(t *testing.T) {
+func TestPark(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/quick", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "quick") })
@@ -85,12 +85,14 @@ func TestDoor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	d := newDoor(&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}, l, l.(socket), (*http.Server).Serve)
+	g := New(l.(Socket), 0)
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	g.Guard(s)
 	ended := make(chan error, 1)
-	go func() { ended <- d.run() }()
+	go func() { ended <- s.Serve(g) }()
 
 	for range 2 { // twice, as after an upgrade that has failed
-		idle, slow, stream, half := visit(t, d), visit(t, d), visit(t, d), visit(t, d)
+		idle, slow, stream, half := visit(t, g), visit(t, g), visit(t, g), visit(t, g)
 		idle.say(ask("/quick"))
 		idle.hear("quick")
 		slow.say(ask("/slow"))
@@ -100,19 +102,19 @@ func TestDoor(t *testing.T) {
 		request := ask("/quick")
 		half.say(request[:20])
 		realtest.Eventually(t, 20*time.Second, func() error {
-			if n := d.each(func(net.Conn, *guest) {}); n != 4 {
+			if n := g.each(func(net.Conn, *conn) {}); n != 4 {
 				return fmt.Errorf("%d are here", n)
 			}
 			return nil
 		})
 		shut := make(chan error, 1)
-		go func() { shut <- d.shut(t.Context(), 0, time.Minute) }()
-		stream.hear(errShut.Error())
+		go func() { shut <- g.Park(t.Context(), 0, time.Minute) }()
+		stream.hear(ErrParked.Error())
 		_ = idle.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("who wants nothing: %v", err)
 		}
-		late := visit(t, d)
+		late := visit(t, g)
 		late.say(ask("/quick"))
 		late.silence()
 		select {
@@ -128,15 +130,15 @@ func TestDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		late.silence()
-		d.open()
+		g.Open()
 		late.hear("quick")
 		late.Close()
 	}
-	cut := visit(t, d)
+	cut := visit(t, g)
 	cut.say(ask("/slow"))
 	<-begun
 	shut := make(chan error, 1)
-	go func() { shut <- d.shut(t.Context(), 0, time.Millisecond) }()
+	go func() { shut <- g.Park(t.Context(), 0, time.Millisecond) }()
 	_ = cut.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := cut.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
 		t.Errorf("beyond the limit: %v", err)
@@ -145,14 +147,14 @@ func TestDoor(t *testing.T) {
 	if err := <-shut; err != nil {
 		t.Error(err)
 	}
-	d.end(nil) // while it is shut
-	if err := <-ended; err != nil {
+	g.Stop() // while it is shut
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
 }
 
-// TestDoorGivesUp: who cannot be waited for any longer is served on.
-func TestDoorGivesUp(t *testing.T) {
+// TestParkGivesUp: who cannot be waited for any longer is served on.
+func TestParkGivesUp(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -164,28 +166,30 @@ func TestDoorGivesUp(t *testing.T) {
 		<-release
 		fmt.Fprint(w, "slow")
 	})
-	d := newDoor(&http.Server{Handler: slow, ReadHeaderTimeout: time.Minute}, l, l.(socket), (*http.Server).Serve)
+	g := New(l.(Socket), 0)
+	s := &http.Server{Handler: slow, ReadHeaderTimeout: time.Minute}
+	g.Guard(s)
 	ended := make(chan error, 1)
-	go func() { ended <- d.run() }()
-	v := visit(t, d)
+	go func() { ended <- s.Serve(g) }()
+	v := visit(t, g)
 	v.say(ask("/"))
 	<-begun
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.shut(ctx, 0, time.Minute); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 requests") {
+	if err := g.Park(ctx, 0, time.Minute); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 requests") {
 		t.Errorf("shut = %v", err)
 	}
-	d.open()
+	g.Open()
 	release <- struct{}{}
 	v.hear("slow")
-	d.end(nil)
-	if err := <-ended; err != nil {
+	g.Stop()
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
 }
 
-// TestDoorHTTP2: who is kept and wants nothing does not hold the door, whatever he speaks.
-func TestDoorHTTP2(t *testing.T) {
+// TestParkHTTP2: who is kept and wants nothing does not hold the gate, whatever he speaks.
+func TestParkHTTP2(t *testing.T) {
 	s := httptest.NewUnstartedServer(nil)
 	s.EnableHTTP2 = true
 	s.StartTLS() // for its certificates
@@ -196,13 +200,14 @@ func TestDoorHTTP2(t *testing.T) {
 	}
 	defer l.Close()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })
-	d := newDoor(&http.Server{Handler: handler, TLSConfig: s.TLS.Clone(), ReadHeaderTimeout: time.Minute}, l, l.(socket),
-		func(h *http.Server, l net.Listener) error { return h.ServeTLS(l, "", "") })
+	g := New(l.(Socket), 0)
+	h := &http.Server{Handler: handler, TLSConfig: s.TLS.Clone(), ReadHeaderTimeout: time.Minute}
+	g.Guard(h)
 	ended := make(chan error, 1)
-	go func() { ended <- d.run() }()
+	go func() { ended <- h.ServeTLS(g, "", "") }()
 	get := func() {
 		t.Helper()
-		resp, err := s.Client().Get("https://" + d.Addr().String())
+		resp, err := s.Client().Get("https://" + g.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,16 +219,16 @@ func TestDoorHTTP2(t *testing.T) {
 	for range 2 {
 		get()
 		began := time.Now()
-		if err := d.shut(t.Context(), time.Minute, time.Minute); err != nil {
+		if err := g.Park(t.Context(), time.Minute, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("shut after %v", took)
 		}
-		d.open()
+		g.Open()
 	}
-	d.end(nil)
-	if err := <-ended; err != nil {
+	g.Stop()
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
 }
