@@ -3,10 +3,12 @@ package metrics_test
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,36 @@ func TestInstrument(t *testing.T) {
 	expect(t, values, "2", count("get", "200"), count("unknown", "405")) // no client makes up a series
 	expect(t, values, "1", count("post", "405"))
 	expect(t, values, "0", `turnwarden_http_requests_in_flight`)
+}
+
+// TestScraperHangsUp: what a client does to its own connection is no trouble of ours, however
+// often; a collector that fails is.
+func TestScraperHangsUp(t *testing.T) {
+	var out realtest.Log
+	m := node(serving())
+	h := m.Handler(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	for _, encoding := range []string{"", "gzip"} {
+		for range 50 {
+			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+			r.Header.Set("Accept-Encoding", encoding)
+			h.ServeHTTP(reset{httptest.NewRecorder()}, r)
+		}
+	}
+	if lines := strings.Count(out.String(), "\n"); strings.Contains(out.String(), "level=ERROR") || lines == 0 || lines > 50 {
+		t.Errorf("%d lines:\n%.2000s", lines, out.String())
+	}
+	m.Observe(func() service.Status { return serving() }) // the same series twice
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(out.String(), "level=ERROR") {
+		t.Error("a collector that fails is not logged")
+	}
+}
+
+// reset is a client that has reset its connection.
+type reset struct{ http.ResponseWriter }
+
+func (reset) Write([]byte) (int, error) {
+	return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
 }
 
 // TestPrometheus has a real Prometheus scrape a node whose child dies.

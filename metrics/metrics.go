@@ -111,13 +111,13 @@ func (m *Metrics) ObserveGateway(status func() service.GatewayStatus) {
 
 // Handler serves the exposition. A collector that fails costs its own series only.
 func (m *Metrics) Handler(logger *slog.Logger) http.Handler {
-	return promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelError),
+	return promhttp.InstrumentMetricHandler(m.registry, sending(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog:            newScrapeLog(logger),
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: 40,
 		Registry:            m.registry,
 		EnableOpenMetrics:   true,
-	}))
+	})))
 }
 
 func (m *Metrics) counter(name, help string, labels ...string) *kitprometheus.Counter {
