@@ -3,6 +3,8 @@ package service
 import (
 	"fmt"
 	"time"
+
+	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
 // Notes are what an operator should see to although the node is listed: clients
@@ -21,6 +23,12 @@ func Notes(s Status) []string {
 	}
 	if s.Probe.Misadvertised != "" {
 		add("external-ip: %s", s.Probe.Misadvertised)
+	}
+	if s.Untried {
+		add("coturn %s is newer than %v, the newest that this turnwarden was tried with: compare its counters with turnserver's own", s.Coturn, coturn.Newest)
+	}
+	if s.Sessions.Unread {
+		add("log format of coturn %s not understood: counters are incomplete", s.Coturn)
 	}
 	return notes
 }

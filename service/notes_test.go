@@ -28,6 +28,8 @@ func TestNotes(t *testing.T) {
 		"certificate":        {func(s *service.Status) { s.Probe.Answers = []probe.Answer{ending(48 * time.Hour)} }, []string{"certificate: the one that tls clients are shown ends on 2026-09-23 14:13:20"}},
 		"renewed in time":    {func(s *service.Status) { s.Probe.Answers = []probe.Answer{ending(15 * 24 * time.Hour)} }, nil},
 		"wrong external-ip":  {func(s *service.Status) { s.Probe.Misadvertised = "clients are told 10.0.0.5" }, []string{"external-ip: clients are told 10.0.0.5"}},
+		"coturn of tomorrow": {func(s *service.Status) { s.Coturn, s.Untried = "4.99.0", true }, []string{"coturn 4.99.0 is newer than 4.18.0, the newest that this turnwarden was tried with: compare its counters with turnserver's own"}},
+		"log not understood": {func(s *service.Status) { s.Coturn, s.Sessions.Unread = "4.99.0", true }, []string{"log format of coturn 4.99.0 not understood: counters are incomplete"}},
 		"the server is down": {func(s *service.Status) { s.Probe.Failures, s.Probe.Answers = 1, []probe.Answer{failing} }, nil},
 	} {
 		status := up()

@@ -20,6 +20,7 @@ type Status struct {
 	Region      string
 	Zone        string
 	Version     string // of turnwarden
+	Untried     bool   // turnserver is newer than the newest release that we know
 	Coturn      string // version of the installed coturn
 	Child       supervisor.Child
 	Sockets     supervisor.SocketSample

@@ -17,7 +17,8 @@ type Status struct {
 	At          time.Time        `json:"at"`
 	State       string           `json:"state"`
 	Ready       bool             `json:"ready"`
-	Reasons     []string         `json:"reasons"` // why it is not up, the weightiest first
+	Reasons     []string         `json:"reasons"`         // why it is not up, the weightiest first
+	Notes       []string         `json:"notes,omitempty"` // what is to be seen to although it is up
 	Draining    bool             `json:"draining"`
 	Maintenance time.Time        `json:"maintenance_since,omitzero"`
 	Server      ServerStatus     `json:"turn_server"`
@@ -106,7 +107,7 @@ type Trouble struct {
 func NewStatus(s service.Status) Status {
 	reasons := service.Readiness(s)
 	t := Status{
-		Node: s.Node, Version: version.Version, At: s.At, State: service.State(reasons), Ready: service.Ready(reasons), Reasons: []string{},
+		Node: s.Node, Version: version.Version, At: s.At, State: service.State(reasons), Ready: service.Ready(reasons), Reasons: []string{}, Notes: service.Notes(s),
 		Draining: s.Draining || s.Stopping, Maintenance: s.Maintenance,
 		Server: ServerStatus{
 			State: string(s.Child.State), PID: s.Child.PID, Started: s.Child.StartedAt, NextStart: s.Child.NextStart, Restarts: s.Child.Restarts,

@@ -25,6 +25,7 @@ import (
 // busy is a node of which there is something to tell everywhere.
 func busy(now time.Time) service.Status {
 	return service.Status{
+		Coturn: "4.99.0", Untried: true,
 		At: now, Node: "turn-1", RotateEvery: 12 * time.Hour,
 		Child: supervisor.Child{
 			State: supervisor.Running, PID: 7, StartedAt: now.Add(-time.Hour), Restarts: 1,
@@ -48,6 +49,7 @@ func busy(now time.Time) service.Status {
 
 const busyBody = `{"node":"turn-1","version":"","at":"2000-01-01T00:00:00Z","state":"maintenance","ready":false,` +
 	`"reasons":["maintenance: since 1999-12-31T23:59:00Z, until turnwarden maintenance off","full: the TURN server answers 486 to an Allocate"],` +
+	`"notes":["coturn 4.99.0 is newer than 4.18.0, the newest that this turnwarden was tried with: compare its counters with turnserver's own"],` +
 	`"draining":false,"maintenance_since":"1999-12-31T23:59:00Z",` +
 	`"turn_server":{"state":"running","pid":7,"started":"1999-12-31T23:00:00Z","restarts":1,"last_exit":"signal SIGSEGV","last_exit_at":"1999-12-31T23:00:00Z","allocations":3,"allocations_created":40},` +
 	`"probe":{"serving":true,"at":"2000-01-01T00:00:00Z","rtt_seconds":0.003,"failures":0,"full":true},` +

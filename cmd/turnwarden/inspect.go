@@ -46,6 +46,7 @@ func inspect(ctx context.Context, configFile string) doctor.Patient {
 	}
 	s.version = build.Version
 	p.Version = [3]int{s.version.Major, s.version.Minor, s.version.Patch}
+	p.Newest = [3]int{coturn.Newest.Major, coturn.Newest.Minor, coturn.Newest.Patch}
 	p.Standalone = len(cfg.Registry.ZooKeeper) == 0
 	p.APIExposed = cfg.API.Exposed()
 	p.StateDir, p.DiskFree = cfg.Credentials.StateDir, diskFree(cfg.Credentials.StateDir)

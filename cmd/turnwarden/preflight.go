@@ -137,8 +137,11 @@ func findServer(ctx context.Context, cfg config.Node) (s server, err error) {
 	return s, nil
 }
 
-// warn says what is worth knowing about turnserver.conf, once for each that is used.
+// warn says what is worth knowing about turnserver and its file, once for each that is used.
 func (s *server) warn(logger *slog.Logger) {
+	if s.version.Untried() {
+		logger.Warn("coturn is newer than any that this turnwarden was tried with: compare its counters with turnserver's own", "coturn", s.version, "newest", coturn.Newest)
+	}
 	for _, w := range s.warnings {
 		logger.Warn("turnserver.conf", "line", w)
 	}

@@ -100,7 +100,8 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	cli := coturn.NewCLI(at.cliRuntime, func() int { return now.Load().conf.ListeningPort })
 	parts.Sweeper = calls.NewSweeper(cli, part("sweeper"), counts.Cancelled)
 	pid := func() int { return parts.Supervisor.Child().PID }
-	parts.Census = calls.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) }, part("census"))
+	parts.Census = calls.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) },
+		func() coturn.Version { return now.Load().running() }, part("census"))
 	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
 	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), n.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {

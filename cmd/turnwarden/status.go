@@ -50,6 +50,9 @@ func writeStatus(w io.Writer, s transport.Status, colour bool) error {
 	for _, r := range s.Reasons {
 		fmt.Fprintf(w, "  %s\n", inLine(r))
 	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(w, "  note: %s\n", n)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t)
 	line := func(name string, parts ...string) {

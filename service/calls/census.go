@@ -41,14 +41,15 @@ type Census struct {
 	pid     func() int
 	roll    Roll
 	sockets func(pid int) (int, error)
+	release func() coturn.Version
 	logger  *slog.Logger
 }
 
 // NewCensus returns a census that begins with Run. pid is the running child's, 0
 // without one; sockets, which counts a child's relay sockets, is asked where the CLI
-// cannot be.
-func NewCensus(log *Log, pid func() int, roll Roll, sockets func(pid int) (int, error), logger *slog.Logger) *Census {
-	return &Census{log: log, pid: pid, roll: roll, sockets: sockets, logger: logger}
+// cannot be; release is the child's.
+func NewCensus(log *Log, pid func() int, roll Roll, sockets func(pid int) (int, error), release func() coturn.Version, logger *slog.Logger) *Census {
+	return &Census{log: log, pid: pid, roll: roll, sockets: sockets, release: release, logger: logger}
 }
 
 // Run takes one census after another until ctx ends. The first is taken at once: the
@@ -199,7 +200,19 @@ func (c *Census) difference(ctx context.Context) (d coturn.Difference, n int, er
 	return d, len(listed), err
 }
 
+// mended says why the number had to be mended. That the log cannot be read is said once
+// for each turnserver, and is no reason to suspect a stranger.
 func (c *Census) mended(open int) {
+	understood, said := true, false
+	if open > 0 {
+		c.log.with(func(s *coturn.Sessions) { said, understood = s.Unread(), s.Understood() })
+	}
+	if !understood {
+		if !said {
+			c.logger.Warn(fmt.Sprintf("log format of coturn %v not understood: counters are incomplete", c.release()), "allocations", open)
+		}
+		return
+	}
 	c.logger.Warn("turnserver has another number of allocations than its log tells of: lines were forged or lost; its own number counts", "allocations", open)
 }
 

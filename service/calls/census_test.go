@@ -77,7 +77,7 @@ func TestCensus(t *testing.T) {
 				var out bytes.Buffer
 				log := calls.NewLog(slog.New(slog.DiscardHandler))
 				opened(log, c.log...)
-				census := calls.NewCensus(log, func() int { return 1 }, c.roll, c.roll.sockets, logger(&out, slog.LevelInfo))
+				census := calls.NewCensus(log, func() int { return 1 }, c.roll, c.roll.sockets, release, logger(&out, slog.LevelInfo))
 				begin := time.Now()
 				n, err := census.Take(t.Context())
 				if err != nil || n != len(c.roll.ids) || log.Sessions().Open != n {
@@ -98,6 +98,37 @@ func TestCensus(t *testing.T) {
 	}
 }
 
+func release() coturn.Version { return coturn.Version{Major: 4, Minor: 19} }
+
+// A turnserver whose lines nobody understands has allocations all the same: that is said
+// once, and nobody is suspected of forging.
+func TestCensusOfALogThatIsNotUnderstood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := calls.NewLog(slog.New(slog.DiscardHandler))
+		log.Stdout([]byte("2026-11-30T13:32:08.780+0000 INFO allocation made for <alice> [call 000000000000000001]"))
+		r := &roll{ids: []int{1, 2}}
+		census := calls.NewCensus(log, func() int { return 1 }, r, r.sockets, release, logger(&out, slog.LevelInfo))
+		take := func() {
+			t.Helper()
+			if _, err := census.Take(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		take()
+		r.ids = append(r.ids, 3)
+		take()
+		const want = `level=WARN msg="log format of coturn 4.19.0 not understood: counters are incomplete" allocations=2` + "\n"
+		if out.String() != want || !log.Sessions().Unread || log.Sessions().Open != 3 {
+			t.Errorf("logged %q, want %q; %+v", &out, want, log.Sessions().SessionTotals)
+		}
+		opened(log, 4)
+		if log.Sessions().Unread {
+			t.Error("a session was understood, and still the log is not")
+		}
+	})
+}
+
 // Relay sockets are counted while sessions come and go.
 func TestCensusAmidProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +147,7 @@ func TestCensusAmidProbes(t *testing.T) {
 			}()
 			return there, nil
 		}
-		census := calls.NewCensus(log, func() int { return 1 }, &roll{broken: errors.New("no CLI")}, sockets, logger(&out, slog.LevelInfo))
+		census := calls.NewCensus(log, func() int { return 1 }, &roll{broken: errors.New("no CLI")}, sockets, release, logger(&out, slog.LevelInfo))
 		if _, err := census.Take(t.Context()); err != nil || log.Sessions().Open != there {
 			t.Errorf("%d open, want %d (%v)", log.Sessions().Open, there, err)
 		}
@@ -135,7 +166,7 @@ func TestCensusAsksLittle(t *testing.T) {
 			r.ids = append(r.ids, id)
 		}
 		opened(log, r.ids...)
-		census := calls.NewCensus(log, func() int { return 1 }, r, r.sockets, slog.New(slog.DiscardHandler))
+		census := calls.NewCensus(log, func() int { return 1 }, r, r.sockets, release, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- census.Run(ctx) }()
@@ -168,7 +199,7 @@ func TestCensusFails(t *testing.T) {
 		r := &roll{broken: errors.New("hung")}
 		var pid atomic.Int64
 		sockets := func(int) (int, error) { return 0, errors.New("no list of sockets") }
-		census := calls.NewCensus(log, func() int { return int(pid.Load()) }, r, sockets, logger(&out, slog.LevelInfo))
+		census := calls.NewCensus(log, func() int { return int(pid.Load()) }, r, sockets, release, logger(&out, slog.LevelInfo))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- census.Run(ctx) }()
@@ -200,7 +231,7 @@ func TestCensusAfterTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := calls.NewLog(slog.New(slog.DiscardHandler))
 		r := &roll{ids: []int{1, 2, 3}}
-		census := calls.NewCensus(log, func() int { return 1 }, r, r.sockets, slog.New(slog.DiscardHandler))
+		census := calls.NewCensus(log, func() int { return 1 }, r, r.sockets, release, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- census.Run(ctx) }()

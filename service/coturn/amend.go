@@ -59,6 +59,16 @@ func (s *Sessions) Compare(listed []Session) Difference {
 	return d
 }
 
+// Unread reports whether Understood has said no, of this turnserver.
+func (s *Sessions) Unread() bool { return s.totals.Unread }
+
+// Understood reports whether a line of any session was, when turnserver is known to have
+// allocations. Every one of them has many, so a log without is in a format of its own.
+func (s *Sessions) Understood() bool {
+	s.totals.Unread = !s.read
+	return s.read
+}
+
 // Amend takes the list's side. What the log has not opened is not counted as
 // created: it may have been in an earlier life of ours.
 func (s *Sessions) Amend(d Difference, now time.Time) {

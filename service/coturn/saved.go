@@ -10,6 +10,7 @@ import (
 type SavedSessions struct {
 	Open     []SavedSession `json:"open"`
 	Missing  int            `json:"missing"`
+	Read     bool           `json:"read,omitzero"`
 	Causes   [kinds]int     `json:"causes"`
 	Totals   SessionTotals  `json:"totals"`
 	Own      SavedOwn       `json:"own"`
@@ -45,7 +46,7 @@ type SavedRefusal struct {
 // Save returns what a successor needs.
 func (s *Sessions) Save() SavedSessions {
 	saved := SavedSessions{
-		Missing: s.missing, Causes: s.causes, Totals: s.totals, Open: make([]SavedSession, 0, len(s.open)),
+		Missing: s.missing, Read: s.read, Causes: s.causes, Totals: s.totals, Open: make([]SavedSession, 0, len(s.open)),
 		Own: SavedOwn{Clients: maps.Clone(s.own.clients), Asked: s.own.asked, Surplus: s.own.surplus, Owed: maps.Clone(s.own.owed)},
 	}
 	saved.Totals.Refused = maps.Clone(s.totals.Refused)
@@ -63,6 +64,7 @@ func (s *Sessions) Save() SavedSessions {
 func (s *Sessions) Resume(saved SavedSessions) {
 	s.Reset()
 	s.missing, s.causes = saved.Missing, saved.Causes
+	s.read = saved.Read || len(saved.Open) > 0
 	for _, c := range saved.Open {
 		s.put(c.ID, session{c.Since, c.Client, c.Peer, c.Released, c.Held, c.Own})
 		if c.Held {

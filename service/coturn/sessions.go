@@ -26,6 +26,7 @@ type Sessions struct {
 	running int        // how many of them serve a client
 	missing int        // how many more there are, or fewer, as Trust was told
 	causes  [kinds]int // of failed logins whose 401 is still to come
+	read    bool       // a line of a session was understood
 	own     own
 	totals  SessionTotals
 }
@@ -53,6 +54,7 @@ type SessionTotals struct {
 	Duration     Histogram     // seconds, of the allocations that ended and not with their turnserver
 	Relayed      Histogram     // payload bytes, both ways, of the same
 	Lines        [kinds]uint64 // by Kind
+	Unread       bool          `json:"-"` // there are allocations, and no line of any was understood
 }
 
 // FailedLogins are the logins that were refused: for a user that is unknown, or
@@ -78,12 +80,16 @@ func NewSessions() *Sessions {
 // ids again at 1.
 func (s *Sessions) Reset() {
 	s.open, s.running, s.missing, s.causes = map[uint64]session{}, 0, 0, [kinds]int{}
+	s.read, s.totals.Unread = false, false
 	s.own.reset()
 }
 
 // Feed counts one line, read at the given time.
 func (s *Sessions) Feed(l Line, now time.Time) {
 	s.totals.Lines[l.Kind]++
+	if l.Session != 0 && l.Kind >= KindNew && l.Kind <= KindChallenge {
+		s.read, s.totals.Unread = true, false
+	}
 	switch l.Kind {
 	case KindNew, KindReleased, KindDeleted, KindClosed, KindUsage, KindPeerUsage:
 		s.feedSession(l, now)

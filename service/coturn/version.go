@@ -39,6 +39,9 @@ func (v Version) CanDrain() bool { return !v.Before(Version{4, 6, 3}) }
 // drain-min-allocations=5, 4.17.1 cut three calls six seconds into it.
 func (v Version) DrainsEarly() bool { return !v.Before(Version{4, 15, 0}) }
 
+// Untried reports whether nobody has tried this turnwarden with the release.
+func (v Version) Untried() bool { return Newest.Before(v) }
+
 // LogsTwice reports whether every line comes twice with log-file=stdout, whatever
 // no-stdout-log says (4.5.2 and 4.6.0).
 func (v Version) LogsTwice() bool { return v.Before(Version{4, 6, 1}) }
@@ -52,18 +55,17 @@ type Build struct {
 
 // Detect asks the turnserver program what it is.
 func Detect(ctx context.Context, turnserver string) (Build, error) {
-	v, err := DetectVersion(ctx, turnserver)
+	v, usage, err := detect(ctx, turnserver)
 	if err != nil {
 		return Build{}, err
+	}
+	if usage != nil {
+		return Build{Version: v, Prometheus: bytes.Contains(usage, []byte("--prometheus"))}, nil
 	}
 	// It reports options that it does not know, and then answers all the same or not.
 	out, err := ask(ctx, turnserver, "--prometheus", "--version")
 	return Build{Version: v, Prometheus: err == nil && versionLine.Match(out) && !unknownLine.Match(out)}, nil
 }
-
-// ReloadsCertificates reports whether SIGUSR2 has the server read its certificates
-// again, and does no more (measured with 4.6.1; unknown before).
-func (v Version) ReloadsCertificates() bool { return !v.Before(Version{4, 6, 1}) }
 
 // versionTimeout bounds `turnserver --version`, which takes some 10 ms.
 const versionTimeout = 10 * time.Second
@@ -72,6 +74,7 @@ var (
 	// versionLine matches what --version prints. The last match counts: coturn
 	// 4.6.2 logs before it answers.
 	versionLine = regexp.MustCompile(`(?m)^(\d+)\.(\d+)(?:\.(\d+))?\b`)
+	usageLine   = regexp.MustCompile(`(?m)^Usage: turnserver\b`)
 	unknownLine = regexp.MustCompile(`\b(?:unrecognized|unknown|ambiguous)\b`) // glibc's words, and musl's
 	openedLine  = regexp.MustCompile(`(?m)log file opened: (\S+)\s*$`)
 )
@@ -88,24 +91,45 @@ func CheckName(turnserver string) error {
 
 // DetectVersion asks the turnserver program which release it is.
 func DetectVersion(ctx context.Context, turnserver string) (Version, error) {
+	v, _, err := detect(ctx, turnserver)
+	return v, err
+}
+
+// detect also returns the usage, of a release that answers with that.
+func detect(ctx context.Context, turnserver string) (v Version, usage []byte, err error) {
 	if err := CheckName(turnserver); err != nil {
-		return Version{}, err
+		return Version{}, nil, err
 	}
 	out, err := ask(ctx, turnserver, "--version")
 	switch {
 	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
-		return Version{}, fmt.Errorf("%s: no such program; install coturn (apt-get install coturn) or set coturn.turnserver to its path", turnserver)
+		return Version{}, nil, fmt.Errorf("%s: no such program; install coturn (apt-get install coturn) or set coturn.turnserver to its path", turnserver)
 	case errors.Is(err, fs.ErrPermission):
-		return Version{}, fmt.Errorf("%s: not a program that uid %d may execute; set coturn.turnserver to coturn's turnserver", turnserver, os.Geteuid())
+		return Version{}, nil, fmt.Errorf("%s: not a program that uid %d may execute; set coturn.turnserver to coturn's turnserver", turnserver, os.Geteuid())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return Version{}, fmt.Errorf("%s: no answer to --version: %w; set coturn.turnserver to coturn's turnserver", turnserver, err)
+		return Version{}, nil, fmt.Errorf("%s: no answer to --version: %w; set coturn.turnserver to coturn's turnserver", turnserver, err)
+	}
+	if old := unknownLine.Match(out) && usageLine.Match(out); old && err != nil {
+		// --version came with 4.6.0, acme-redirect with 4.5.2.
+		if !bytes.Contains(out, []byte("--acme-redirect")) {
+			return Version{}, nil, tooOld(turnserver, fmt.Sprintf("a release before %v", Oldest))
+		}
+		return Oldest, out, nil
 	}
 	found := versionLine.FindAllSubmatch(out, -1)
 	if err != nil || len(found) == 0 {
-		return Version{}, fmt.Errorf("%s: --version printed no version (%s); set coturn.turnserver to coturn's turnserver", turnserver, outcome(err))
+		return Version{}, nil, fmt.Errorf("%s: --version printed no version (%s); set coturn.turnserver to coturn's turnserver", turnserver, outcome(err))
 	}
 	last := found[len(found)-1]
-	return Version{versionNumber(last[1]), versionNumber(last[2]), versionNumber(last[3])}, nil
+	v = Version{versionNumber(last[1]), versionNumber(last[2]), versionNumber(last[3])}
+	if v.Before(Oldest) {
+		return Version{}, nil, tooOld(turnserver, "coturn "+v.String())
+	}
+	return v, nil, nil
+}
+
+func tooOld(turnserver, found string) error {
+	return fmt.Errorf("%s: %s found; coturn %v or later accepted; upgrade coturn", turnserver, found, Oldest)
 }
 
 // ask runs turnserver, for nothing but what it prints.

@@ -70,6 +70,50 @@ func TestDetectVersionFails(t *testing.T) {
 	}
 }
 
+// Before 4.6.0 there is no --version: the answer is the usage, of which only 4.5.2's has
+// acme-redirect.
+func TestDetectVersionByUsage(t *testing.T) {
+	usage := func(options string) string {
+		return `cat >&2 <<'END'
+turnserver: unrecognized option '--version'
+
+Usage: turnserver [options]
+Options:
+` + options + `
+END
+exit 255`
+	}
+	build, err := coturn.Detect(t.Context(), fakeTurnserver(t, usage(" --acme-redirect <URL>\tRedirect ACME")))
+	if err != nil || build.Version != coturn.Oldest || build.Prometheus {
+		t.Errorf("4.5.2: got %+v, %v", build, err)
+	}
+	build, err = coturn.Detect(t.Context(), fakeTurnserver(t, usage(" --acme-redirect <URL>\n --prometheus\t\tEnable prometheus metrics")))
+	if err != nil || build.Version != coturn.Oldest || !build.Prometheus {
+		t.Errorf("4.5.2 with Prometheus: got %+v, %v", build, err)
+	}
+	for name, script := range map[string]string{
+		"a release before 4.5.2": usage(" --no-loopback-peers"),
+		"coturn 4.5.1":           "echo 4.5.1",
+	} {
+		path := fakeTurnserver(t, script)
+		_, err := coturn.DetectVersion(t.Context(), path)
+		if want := path + ": " + name + " found; coturn 4.5.2 or later accepted; upgrade coturn"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestUntried(t *testing.T) {
+	for v, want := range map[coturn.Version]bool{
+		coturn.Newest: false, coturn.Oldest: false, {}: false,
+		{Major: 4, Minor: 17, Patch: 9}: false, {Major: 4, Minor: 18, Patch: 1}: true, {Major: 5}: true,
+	} {
+		if v.Untried() != want {
+			t.Errorf("%v: %t, want %t", v, !want, want)
+		}
+	}
+}
+
 func TestDetectVersionGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

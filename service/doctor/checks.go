@@ -34,12 +34,13 @@ var programs = []check{
 	{"coturn-version", func(p Patient, say say) {
 		switch v := p.Version; {
 		case v == [3]int{}:
-		case before(v, [3]int{4, 5, 2}):
-			say(Error, fmt.Sprintf("coturn %d.%d.%d lets clients reach this host's loopback (CVE-2020-26262)", v[0], v[1], v[2]), "upgrade coturn to 4.6.1 or later")
 		case before(v, [3]int{4, 6, 3}):
-			say(Warning, fmt.Sprintf("coturn %d.%d.%d cannot refuse new calls while it drains", v[0], v[1], v[2]), "upgrade coturn to 4.6.3 or later when your distribution has it")
+			say(Warning, "coturn "+dotted(v)+" cannot refuse new calls while it drains", "upgrade coturn to 4.6.3 or later when your distribution has it")
+		case before(p.Newest, v):
+			say(Warning, "coturn "+dotted(v)+" is newer than "+dotted(p.Newest)+", the newest that this turnwarden was tried with", "look for a newer turnwarden; until then compare its counters with turnserver's own")
 		}
 	}},
+	{"coturn-flaws", checkFlaws},
 	{"coturn-service", func(p Patient, say say) {
 		if p.CoturnService != "" {
 			say(Error, p.CoturnService+": systemd starts a turnserver of its own, and the two would share the port", "once its calls have ended: systemctl disable --now "+p.CoturnService+" && systemctl mask "+p.CoturnService)

@@ -46,7 +46,7 @@ denied-peer-ip=2002::-2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 // healthy is a host without a finding.
 func healthy() doctor.Patient {
 	return doctor.Patient{
-		Now: now, Version: [3]int{4, 7, 0}, Conf: conf(wellKept),
+		Now: now, Version: [3]int{4, 18, 0}, Newest: [3]int{4, 18, 0}, Conf: conf(wellKept),
 		CapacityMbps: 1000, OpenFiles: 1 << 20, ReceiveBufferMax: 8 << 20, DiskFree: 1 << 30, StateDir: "/var/lib/turnwarden",
 		Advertised: "192.0.2.1", RelayIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Certificate: &doctor.Certificate{Path: "/etc/turn.pem", NotAfter: now.AddDate(0, 2, 0)},
@@ -86,7 +86,9 @@ var sick = map[string]struct {
 	"no turnadmin":         {"turnadmin", doctor.Error, func(p *doctor.Patient) { p.Turnadmin = "turnadmin: not found" }, ""},
 	"no sqlite3":           {"sqlite3", doctor.Error, func(p *doctor.Patient) { p.SQLite = "sqlite3: not found" }, ""},
 	"coturn cannot drain":  {"coturn-version", doctor.Warning, func(p *doctor.Patient) { p.Version = [3]int{4, 6, 1} }, ""},
-	"coturn with a CVE":    {"coturn-version", doctor.Error, func(p *doctor.Patient) { p.Version = [3]int{4, 5, 1} }, ""},
+	"coturn of tomorrow":   {"coturn-version", doctor.Warning, func(p *doctor.Patient) { p.Version = [3]int{4, 18, 1} }, ""},
+	"coturn with a CVE":    {"coturn-flaws", doctor.Warning, func(p *doctor.Patient) { p.Version = [3]int{4, 15, 0} }, ""},
+	"coturn 4.10.0":        {"coturn-flaws", doctor.Error, func(p *doctor.Patient) { p.Version = [3]int{4, 10, 0} }, ""},
 	"Debian's own service": {"coturn-service", doctor.Error, func(p *doctor.Patient) { p.CoturnService = "coturn.service" }, ""},
 	"bad turnwarden.yml":   {"turnwarden.yml", doctor.Error, func(p *doctor.Patient) { p.ConfigErrors = []string{"turnwarden.yml:1: no such key"} }, ""},
 	"bad turnserver.conf":  {"turnserver.conf", doctor.Error, func(p *doctor.Patient) { p.Conf.Errors = []string{"turnserver.conf:1: bad"} }, ""},
@@ -139,12 +141,17 @@ var sick = map[string]struct {
 		p.Conf = conf(strings.Replace(wellKept, "10.0.0.0-10.255.255.255", "10.0.0.0-10.255.255.254", 1))
 	}, "+denied-peer-ip=10.0.0.0-10.255.255.255"},
 	"loopback as a peer": {"denied-loopback", doctor.Error, func(p *doctor.Patient) { p.Conf = without("denied-peer-ip=127.0.0.0-127.255.255.255") }, "+denied-peer-ip=127.0.0.0-127.255.255.255"},
-	"metadata":           {"denied-metadata", doctor.Error, func(p *doctor.Patient) { p.Conf = without("denied-peer-ip=169.254.0.0-169.254.255.255") }, "+denied-peer-ip=169.254.169.254"},
+	"metadata": {"denied-metadata", doctor.Error, func(p *doctor.Patient) {
+		p.Version = [3]int{4, 7, 0}
+		p.Conf = without("denied-peer-ip=169.254.0.0-169.254.255.255")
+	}, "+denied-peer-ip=169.254.169.254"},
 	"link-local": {"denied-link-local", doctor.Warning, func(p *doctor.Patient) {
+		p.Version = [3]int{4, 7, 0}
 		p.Conf = without("denied-peer-ip=fe80::-febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
 	}, "+denied-peer-ip=fe80::"},
 	"carrier's NAT": {"denied-shared", doctor.Warning, func(p *doctor.Patient) { p.Conf = without("denied-peer-ip=100.64.0.0-100.127.255.255") }, "+denied-peer-ip=100.64.0.0"},
 	"unique local": {"denied-unique-local", doctor.Warning, func(p *doctor.Patient) {
+		p.Version = [3]int{4, 7, 0}
 		p.Conf = without("denied-peer-ip=fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
 	}, "+denied-peer-ip=fc00::"},
 	"mapped":   {"denied-mapped", doctor.Warning, func(p *doctor.Patient) { p.Conf = without("denied-peer-ip=::ffff:0:0-::ffff:ffff:ffff") }, "+denied-peer-ip=::ffff:0.0.0.0"},
@@ -161,6 +168,44 @@ func TestHealthy(t *testing.T) {
 	if len(all) < 25 || doctor.Worst(all) != doctor.Fine || doctor.Diff(healthy().Conf, all) != "" {
 		t.Errorf("%d checks, worst %s", len(all), doctor.Worst(all))
 	}
+}
+
+// What is wrong with a release is said of it, of the ones before it that have it, and no
+// longer of the one that mends it.
+func TestFlaws(t *testing.T) {
+	for version, want := range map[[3]int][]string{
+		{4, 5, 2}:  {"CVE-2026-27624", "CVE-2026-40613", "CVE-2026-53449", "CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 9, 0}:  {"CVE-2026-40613", "CVE-2026-53449", "CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 10, 0}: {"reason phrase", "leaks memory", "CVE-2026-53449", "CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 12, 0}: {"leaks memory", "CVE-2026-53449", "CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 13, 1}: {"CVE-2026-53449", "CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 15, 0}: {"CVE-2026-73213", "CVE-2026-73214", "CVE-2026-73215"},
+		{4, 16, 0}: {"CVE-2026-73215"},
+		{4, 17, 1}: nil,
+		{4, 18, 0}: nil,
+		{}:         nil,
+	} {
+		p := healthy()
+		p.Version = version
+		if got := flaws(p); len(got) != len(want) || !slices.EqualFunc(got, want, strings.Contains) {
+			t.Errorf("%v: %q, want %q", version, got, want)
+		}
+	}
+	p := healthy()
+	p.Version, p.Conf = [3]int{4, 16, 0}, conf(wellKept+"mobility\n")
+	if got := strings.Join(flaws(p), "\n"); !strings.Contains(got, "CVE-2026-73216") || !strings.Contains(got, "CVE-2026-68555") {
+		t.Errorf("with mobility: %s", got)
+	}
+}
+
+// flaws are those that are found in a host's coturn.
+func flaws(p doctor.Patient) (found []string) {
+	for _, f := range doctor.Examine(p) {
+		if f.Check == "coturn-flaws" && f.Severity != doctor.Fine {
+			found = append(found, f.Found)
+		}
+	}
+	return found
 }
 
 func TestEachCheck(t *testing.T) {
@@ -195,7 +240,7 @@ func TestEachCheck(t *testing.T) {
 			// What the diff mends is not found again.
 			p.Conf = patched(t, p.Conf, diff)
 			for _, f := range doctor.Examine(p) {
-				if f.Severity != doctor.Fine {
+				if f.Severity != doctor.Fine && f.Check != "coturn-flaws" { // which no line mends
 					t.Errorf("after the diff: %+v", f)
 				}
 			}

@@ -14,6 +14,7 @@ type Patient struct {
 
 	Turnserver, Turnadmin, SQLite string // why the program cannot be used
 	Version                       [3]int // of coturn; zero when unknown
+	Newest                        [3]int // release of coturn that we know
 	CoturnService                 string // another manager's turnserver: the unit that is active or enabled
 
 	ConfigErrors []string // of turnwarden.yml

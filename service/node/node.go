@@ -138,7 +138,7 @@ func (n *Node) Status() service.Status {
 	f := n.facts()
 	s := service.Status{
 		At: time.Now(), Node: f.Node, Region: f.Region, Zone: f.Zone,
-		Version: f.Version, Coturn: f.Coturn.String(), RotateEvery: f.RotateEvery,
+		Version: f.Version, Coturn: f.Coturn.String(), Untried: f.Coturn.Untried(), RotateEvery: f.RotateEvery,
 		RelayPorts: f.RelayPorts,
 		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
