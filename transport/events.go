@@ -11,19 +11,17 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/transport/sse"
 )
 
 // What the subscribers to events cost is bounded: each waits for the next event by
 // itself, and none has a queue of its own.
 const (
-	keptEvents = 256              // for those who resume
-	lookEvery  = time.Second      // for what changes by the passing of time alone
-	heartbeat  = 15 * time.Second // proxies close what is silent
-	patience   = 10 * time.Second // with one who does not read
+	keptEvents = 256         // for those who resume
+	lookEvery  = time.Second // for what changes by the passing of time alone
 	// streamLife ends a stream, which its reader resumes, so that a token that has been
 	// taken out of the file does not read on for ever.
 	streamLife = 5 * time.Minute
@@ -32,12 +30,10 @@ const (
 // Events tells what changes. No credential is in it: who hears of a new generation asks
 // for it.
 type Events struct {
-	look  func()
-	limit int32
-	run   string // which run of ours the ids are of
-	kick  chan struct{}
-
-	subscribers atomic.Int32
+	look        func()
+	subscribers *sse.Readers
+	run         string // which run of ours the ids are of
+	kick        chan struct{}
 
 	mu      sync.Mutex
 	last    uint64           // id
@@ -62,7 +58,7 @@ func NewEvents(status func() service.Status, limit int) *Events {
 
 func newEvents(limit int) *Events {
 	return &Events{
-		limit: int32(limit), run: rand.Text()[:8], kick: make(chan struct{}, 1),
+		subscribers: sse.NewReaders(limit), run: rand.Text()[:8], kick: make(chan struct{}, 1),
 		current: map[string]event{}, changed: make(chan struct{}),
 	}
 }
@@ -153,18 +149,14 @@ func (e *Events) seen(header string) uint64 {
 // ServeHTTP streams events as the HTML standard has them. It begins with all that is the
 // case now, or after the Last-Event-ID.
 func (e *Events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer e.subscribers.Add(-1)
-	if e.subscribers.Add(1) > e.limit {
-		w.Header().Set("Retry-After", "10")
+	leave, ok := e.subscribers.Enter(w)
+	defer leave()
+	if !ok {
 		problem(r.Context(), w, http.StatusServiceUnavailable, "too many subscribers; ask for /v1/status instead")
 		return
 	}
-	h := w.Header()
-	h["Content-Type"] = []string{"text/event-stream"}
-	h["Cache-Control"] = noStore
-	h["X-Accel-Buffering"] = []string{"no"} // nginx would keep the events to itself
-	stream := http.NewResponseController(w)
-	life, beat := time.NewTimer(streamLife), time.NewTicker(heartbeat)
+	stream := sse.Open(w)
+	life, beat := time.NewTimer(streamLife), time.NewTicker(sse.Heartbeat)
 	defer life.Stop()
 	defer beat.Stop()
 	last := r.Header.Get("Last-Event-ID")
@@ -178,14 +170,8 @@ func (e *Events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			text = fmt.Appendf(text, "id: %s-%d\nevent: %s\ndata: %s\n\n", e.run, n.id, n.name, n.data)
 			id, begun = n.id, true
 		}
-		if len(text) > 0 {
-			// The server bounds a whole reply; this one has no end.
-			if stream.SetWriteDeadline(time.Now().Add(patience)) != nil {
-				return
-			}
-			if _, err := w.Write(text); err != nil || stream.Flush() != nil {
-				return
-			}
+		if len(text) > 0 && stream.Send(text) != nil {
+			return
 		}
 		text = text[:0]
 		select {
@@ -194,7 +180,7 @@ func (e *Events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-life.C:
 			return
 		case <-beat.C:
-			text = append(text, ": still here\n\n"...)
+			text = append(text, sse.StillHere...)
 		case <-more:
 		}
 	}
