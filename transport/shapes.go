@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -87,28 +86,4 @@ func seedError(b []byte, message string) []byte {
 // that rotation leaves the credential.
 func appendTTL(b []byte, c service.Credential, now time.Time) []byte {
 	return strconv.AppendInt(b, int64(max(0, c.Expires.Sub(now))/time.Second), 10)
-}
-
-func appendStrings(b []byte, list []string, separator string) []byte {
-	for i, s := range list {
-		if i > 0 {
-			b = append(b, separator...)
-		}
-		b = appendString(b, s)
-	}
-	return b
-}
-
-// appendString appends a JSON string. Credentials are letters, digits and a few signs
-// that stand for themselves; what else there is, encoding/json quotes.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always marshals
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
 }
