@@ -20,7 +20,11 @@ type contender struct {
 func contenders() []contender {
 	return []contender{
 		{"two-draws", production(Rules{Algorithm: TwoDraws, ReserveMbps: 10})},
-		{"p2c", production(Rules{Algorithm: P2C, ReserveMbps: 10})},
+		{"p2c", func(random *rand.Rand) rule {
+			r := production(Rules{ReserveMbps: 10})(random).(*shipped)
+			p2c(r.Picker)
+			return r
+		}},
 		{"weighted random", naive(lot)},
 		{"round-robin", production(Rules{Algorithm: RoundRobin, ReserveMbps: 10})},
 		{"random", naive(random)},

@@ -15,8 +15,6 @@ const (
 	TwoDraws Algorithm = "two-draws"
 	// RoundRobin takes one after another: the seed's rule.
 	RoundRobin Algorithm = "round-robin"
-	// P2C draws two servers by lot, all alike, and takes the one with more Mbps left.
-	P2C Algorithm = "p2c"
 )
 
 // Rules say how to pick; the zero Algorithm is TwoDraws.
@@ -42,6 +40,8 @@ type Want struct {
 type Picker struct {
 	rules  Rules
 	random func() uint64 // safe for concurrent use
+	draw   func(g *group, random uint64) int32
+	worth  func(v *view, i int32) float64 // of two draws the one that is worth more is taken
 
 	view  atomic.Pointer[view]
 	turns atomic.Uint64 // of round-robin
@@ -52,7 +52,7 @@ type Picker struct {
 
 // NewPicker returns a picker that has seen no server yet.
 func NewPicker(r Rules) *Picker {
-	p := &Picker{rules: r, random: rand.Uint64}
+	p := &Picker{rules: r, random: rand.Uint64, draw: (*group).lot, worth: (*view).spare}
 	p.Update(nil)
 	return p
 }
@@ -149,7 +149,7 @@ func (p *Picker) choose(v *view, g *group, f filter) int32 {
 	case p.rules.Algorithm == RoundRobin:
 		return v.following(g, p.turns.Add(1), f)
 	}
-	i := p.draw(v, g, f)
+	i := p.best(v, g, f)
 	if i >= 0 && v.left(i) <= p.rules.ReserveMbps {
 		return -1
 	}
@@ -160,20 +160,20 @@ func (p *Picker) choose(v *view, g *group, f filter) int32 {
 // with room, own picks have filled nearly all of them.
 const maxDraws = 4
 
-// draw returns the best of two draws, or of more as long as none has enough left.
+// best returns the best of two draws, or of more as long as none has enough left.
 //
 // The same server drawn twice counts twice: of two servers the emptier is then taken
 // three times of four and not always, for else all gateways would send everything
 // to one of them until the next record.
-func (p *Picker) draw(v *view, g *group, f filter) int32 {
+func (p *Picker) best(v *view, g *group, f filter) int32 {
 	best, passed := int32(-1), 0
 	for range maxDraws {
-		i := g.draw(p.random(), p.rules.Algorithm != P2C)
+		i := p.draw(g, p.random())
 		if !f.passes(v.servers[i].candidate) {
 			continue
 		}
 		passed++
-		if best < 0 || p.better(v, i, best) {
+		if best < 0 || p.worth(v, i) > p.worth(v, best) {
 			best = i
 		}
 		if passed >= 2 && v.left(best) > p.rules.ReserveMbps {
@@ -184,13 +184,6 @@ func (p *Picker) draw(v *view, g *group, f filter) int32 {
 		return v.following(g, p.random(), f)
 	}
 	return best
-}
-
-func (p *Picker) better(v *view, i, j int32) bool {
-	if p.rules.Algorithm == P2C {
-		return v.left(i) > v.left(j)
-	}
-	return v.left(i)/v.servers[i].capacity > v.left(j)/v.servers[j].capacity
 }
 
 // fill returns the server that is to bear what is beyond the fleet's capacity.
@@ -211,7 +204,7 @@ func (p *Picker) fill(v *view, f filter) int32 {
 	draws, start := min(n, maxDraws), int(p.random()%uint64(n))
 	for k := range draws {
 		i := servers[(start+k*n/draws)%n]
-		if f.passes(v.servers[i].candidate) && (best < 0 || p.better(v, i, best)) {
+		if f.passes(v.servers[i].candidate) && (best < 0 || p.worth(v, i) > p.worth(v, best)) {
 			best = i
 		}
 	}

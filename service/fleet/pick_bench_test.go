@@ -45,8 +45,6 @@ func BenchmarkPick(b *testing.B) {
 		"two-draws/5000":          {TwoDraws, mixed(5000), near},
 		"two-draws/1000_all_full": {TwoDraws, full(mixed(1000)), near},
 		"two-draws/5000_all_full": {TwoDraws, full(mixed(5000)), near},
-		"p2c/1000":                {P2C, mixed(1000), near},
-		"p2c/5000":                {P2C, mixed(5000), near},
 		"round-robin/1000":        {RoundRobin, mixed(1000), near},
 		"round-robin/5000":        {RoundRobin, mixed(5000), near},
 		"client/1000":             {TwoDraws, mixed(1000), Want{Client: "alice"}},

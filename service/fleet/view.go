@@ -111,6 +111,9 @@ func (v *view) left(i int32) float64 {
 	return s.free + s.ending - v.pickMbps*s.account.unseen()
 }
 
+// spare is the part of a server's capacity that is left.
+func (v *view) spare(i int32) float64 { return v.left(i) / v.servers[i].capacity }
+
 // place is where a server is, or where a client would like it: then "" is anywhere.
 type place struct{ region, zone string }
 
@@ -151,14 +154,10 @@ func (g *group) add(zone place, members []int32, servers []server) {
 	}
 }
 
-// draw returns a member by lot.
-func (g *group) draw(random uint64, weighted bool) int32 {
-	share := float64(random>>11) / (1 << 53) // in [0, 1)
+// lot returns a member by lot, weighted by what is free.
+func (g *group) lot(random uint64) int32 {
 	n := len(g.members)
-	if !weighted {
-		return g.members[int(share*float64(n))]
-	}
-	lot := share * g.weights[n-1]
+	lot := share(random) * g.weights[n-1]
 	low, high := 0, n-1 // the first sum above the lot; rounding must not lead beyond the last
 	for low < high {
 		if middle := (low + high) / 2; g.weights[middle] > lot {
@@ -169,6 +168,9 @@ func (g *group) draw(random uint64, weighted bool) int32 {
 	}
 	return g.members[low]
 }
+
+// share makes a number in [0, 1) of a random one.
+func share(random uint64) float64 { return float64(random>>11) / (1 << 53) }
 
 // following returns the first member that passes, from the given one on; -1 = none.
 func (v *view) following(g *group, start uint64, f filter) int32 {

@@ -191,7 +191,11 @@ func (f field) set(s string) error {
 	switch p := f.value.Addr().Interface().(type) {
 	case *string:
 		if words := strings.Fields(f.tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, s) {
-			return errors.New(strings.Join(words, ", "))
+			accepted := strings.Join(words, ", ")
+			if word, instead, _ := strings.Cut(f.tag.Get("gone"), ": "); word == s {
+				accepted += "; " + instead
+			}
+			return errors.New(accepted)
 		}
 		*p = s
 	case *bool:

@@ -20,7 +20,7 @@ type FleetRegistry struct {
 
 // Picking says how servers are picked.
 type Picking struct {
-	Algorithm   string        `yaml:"algorithm" default:"two-draws" oneof:"two-draws round-robin p2c" help:"Rule that picks a server; docs/selection.md compares them."`
+	Algorithm   string        `yaml:"algorithm" default:"two-draws" oneof:"two-draws round-robin" gone:"p2c: use two-draws" help:"Rule that picks a server; docs/selection.md compares them."`
 	Region      string        `yaml:"region" help:"Region that is preferred where a request names none."`
 	Zone        string        `yaml:"zone" help:"Zone that is preferred where a request names none."`
 	ReserveMbps float64       `yaml:"reserve_mbps" default:"10" help:"A server with less free than this has no room."`
