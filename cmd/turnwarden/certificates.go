@@ -31,11 +31,11 @@ func (r *reloader) certificates(ctx context.Context, now *site) (detail string, 
 	if err := r.answers(ctx); err != nil {
 		return "", err
 	}
-	if err := r.supervisor.Signal(syscall.SIGUSR2); err != nil {
+	if err := r.parts.supervisor.Signal(syscall.SIGUSR2); err != nil {
 		return "", err
 	}
 	detail = fmt.Sprintf("turnserver reads %s again", now.conf.Cert)
-	for _, l := range now.listeners(r.supervisor.Child().PID) {
+	for _, l := range now.listeners(r.parts.supervisor.Child().PID) {
 		if l.Transport != probe.TLS {
 			continue
 		}
@@ -56,7 +56,7 @@ func (r *reloader) answers(ctx context.Context) error {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		s := r.node.Status()
+		s := r.parts.node.Status()
 		shown := func(a probe.Answer) bool { return !a.Certificate.NotAfter.IsZero() }
 		if s.Child.State != supervisor.Running || s.Probe.PID == s.Child.PID && (s.Probe.Served || slices.ContainsFunc(s.Probe.Answers, shown)) {
 			return nil

@@ -8,7 +8,7 @@ import (
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/node"
+	"github.com/turnwarden/turnwarden/service/drain"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
 
@@ -55,8 +55,8 @@ func reloading(cmd *kingpin.CmdClause) request {
 // changed: one that sees it stand still for longer gives the node up.
 const noticeIntervals = 3
 
-func drainConfig(cfg config.Node, hurry <-chan struct{}) node.DrainConfig {
-	return node.DrainConfig{
+func drainConfig(cfg config.Node, hurry <-chan struct{}) drain.Config {
+	return drain.Config{
 		Limit:          cfg.Coturn.DrainTimeout,
 		Notice:         max(noticeIntervals*cfg.Traffic.Interval, cfg.Registry.SessionTimeout),
 		SessionTimeout: cfg.Registry.SessionTimeout, Hurry: hurry,

@@ -17,7 +17,6 @@ import (
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
-	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport/admin"
 )
@@ -41,7 +40,7 @@ type handover struct {
 	Output  []begunLine       `json:"output"` // of the child: stdout and stderr
 	By      string            `json:"by"`     // whoever asked for it
 	Shut    time.Time         `json:"shut"`   // since when clients wait
-	Node    node.Saved        `json:"node"`
+	Node    savedNode         `json:"node"`
 }
 
 // childCLI is how to talk to the child that runs.

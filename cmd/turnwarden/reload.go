@@ -15,20 +15,17 @@ import (
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/node"
-	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 // reloader looks at the files again, on SIGHUP and on turnwarden reload. What touches no
 // call is in force at once; the rest is named, with what it waits for.
 type reloader struct {
-	flags      flags
-	now        *current
-	node       *node.Node
-	supervisor *supervisor.Supervisor
-	logger     *slog.Logger
-	metrics    metrics.Reload
-	hangups    <-chan os.Signal // nil = nobody sends any
+	flags   flags
+	now     *current
+	parts   *parts
+	logger  *slog.Logger
+	metrics metrics.Reload
+	hangups <-chan os.Signal // nil = nobody sends any
 
 	mu sync.Mutex // one at a time
 }
@@ -54,7 +51,7 @@ func (r *reloader) reload(ctx context.Context, req service.ReloadRequest, by str
 		if len(waiting.start) > 0 { // a drain's outcome leaves no room for more
 			report(service.Step{Name: "waits", Detail: strings.Join(waiting.start, "; ")})
 		}
-		err = r.node.Drain(ctx, service.DrainRequest{Then: service.ThenRestart, Limit: req.Limit, NoLock: req.NoLock}, by, report)
+		err = r.parts.drainer.Drain(ctx, service.DrainRequest{Then: service.ThenRestart, Limit: req.Limit, NoLock: req.NoLock}, by, report)
 		waiting.drain = nil
 	}
 	return errors.Join(err, waiting.err())
@@ -153,7 +150,7 @@ func (r *reloader) stage(ctx context.Context, report func(service.Step)) error {
 	begin := time.Now()
 	n, err := r.read(ctx)
 	if err == nil {
-		err = r.now.stage(ctx, n, r.supervisor.Child().PID)
+		err = r.now.stage(ctx, n, r.parts.supervisor.Child().PID)
 	}
 	if err != nil {
 		return fmt.Errorf("turnserver would not be started anew with these files, and nothing is done:\n%w", err)

@@ -22,6 +22,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/drain"
 	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
@@ -80,12 +81,12 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	now := &current{logger: part("reload")}
 	now.Store(at)
 	n := node.New(at.facts(), part("node"))
-	parts := node.Parts{Log: calls.NewLog(childLogger), Journal: kept}
-	if parts.Maintenance, err = node.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
+	p := &parts{node: n, log: calls.NewLog(childLogger), journal: kept}
+	if p.maintenance, err = node.OpenMaintenance(filepath.Join(cfg.Credentials.StateDir, "maintenance")); err != nil {
 		return refuse(err)
 	}
-	parts.Supervisor = supervisor.New(now.starter(parts.Log, s.hurry, thread), restartPolicy(cfg), n.ChildChanged, part("supervisor"), counts.Supervisor)
-	parts.Prober = probe.New(probeConfig(cfg),
+	p.supervisor = supervisor.New(now.starter(p.log, s.hurry, thread), restartPolicy(cfg), n.ChildChanged, part("supervisor"), counts.Supervisor)
+	p.prober = probe.New(probeConfig(cfg),
 		probe.Node{
 			Target: n.Target, Credential: n.ProbeCredential, Notify: n.ProbeChanged,
 			Owners:     func(pid int) error { return now.Load().checkPorts(pid) },
@@ -94,35 +95,34 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 			Waited:     supervisor.Waited,
 		},
 		part("probe"), counts.Probe)
-	parts.Credentials = credential.New(at.credentialConfig(),
+	p.credentials = credential.New(at.credentialConfig(),
 		at.store(cfg), n, credential.NewFile(filepath.Join(cfg.Credentials.StateDir, stateFile[cfg.Credentials.Mode])),
 		n.CredentialChanged, part("credential"), counts.Credential)
 	cli := coturn.NewCLI(at.cliRuntime, func() int { return now.Load().conf.ListeningPort })
-	parts.Sweeper = calls.NewSweeper(cli, part("sweeper"), counts.Cancelled)
-	pid := func() int { return parts.Supervisor.Child().PID }
-	parts.Census = calls.NewCensus(parts.Log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) },
+	p.sweeper = calls.NewSweeper(cli, part("sweeper"), counts.Cancelled)
+	pid := func() int { return p.supervisor.Child().PID }
+	p.census = calls.NewCensus(p.log, pid, cli, func(pid int) (int, error) { return now.Load().relaySockets(pid) },
 		func() coturn.Version { return now.Load().running() }, part("census"))
-	parts.Sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
-	parts.Meter = traffic.NewMeter(at.source, trafficConfig(cfg), n.Sampled, part("traffic"))
+	p.sockets = supervisor.NewSocketMeter(pid, uint16(at.conf.MinPort), uint16(at.conf.MaxPort), cfg.Traffic.Interval, part("sockets"))
+	p.meter = traffic.NewMeter(at.source, trafficConfig(cfg), n.Sampled, part("traffic"))
 	if len(cfg.Registry.ZooKeeper) > 0 {
-		parts.Registrar = registry.New(registry.Config{
+		p.registrar = registry.New(registry.Config{
 			Directory: at.directory, Node: cfg.Node, Path: cfg.Registry.Path, Interval: cfg.Traffic.Interval,
 			PrometheusPath: cfg.Registry.PrometheusPath, Prometheus: at.nerve(), MaxDraining: cfg.Registry.MaxDraining,
 		}, n.Publication, part("registry"), counts.Registry)
 	}
 	events := transport.NewEvents(n.Status, at.api.subscribers)
-	parts.Changed = events.Kick
-	var lock node.Lock
-	if parts.Registrar != nil {
-		lock = parts.Registrar.Draining()
+	reload := &reloader{flags: f, now: now, parts: p, logger: part("reload"), metrics: counts.Reload}
+	emptied := drain.Parts{Node: n, Child: n, Stage: reload.stage}
+	if p.registrar != nil {
+		emptied.Lock = p.registrar.Draining()
 	}
-	parts.Drainer = node.NewDrainer(drainConfig(cfg, s.hurry), n, lock, part("drain"))
-	reload := &reloader{flags: f, now: now, node: n, supervisor: parts.Supervisor, logger: part("reload"), metrics: counts.Reload}
-	parts.Stage = reload.stage
-	n.Join(parts)
+	p.drainer = drain.New(drainConfig(cfg, s.hurry), emptied, part("drain"))
+	p.join(events.Kick)
 	if from != nil {
 		at.resume(from)
-		n.Restore(from.Node, at.adopter(at.command(parts.Log, s.hurry, thread), from))
+		p.supervisor.Adopt(at.adopter(at.command(p.log, s.hurry, thread), from))
+		p.savers().restore(from.Node)
 	}
 	keeper, err := at.userdb.Keep(context.Background(), part("userdb"))
 	if err != nil {
@@ -136,7 +136,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	api := newServer(routes, at.api.gate, part("api"))
 	now.tell = func(was, is *site) {
 		n.Configure(is.facts())
-		is.configure(parts, s.hurry)
+		is.configure(p, s.hurry)
 		if was.api != is.api {
 			routes.use(is.api.access)
 		}
@@ -152,7 +152,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable))
 	webServer := newServer(webRoutes, at.web, part("web"))
 	upgrade := &upgrader{
-		at: at, now: now, node: n, signals: s, thread: thread, logger: part("upgrade"), from: from,
+		at: at, now: now, parts: p, signals: s, thread: thread, logger: part("upgrade"), from: from,
 		gates: []*gate.Gate{at.api.gate, at.web}, lasting: probes, requests: make(chan *admin.Reply, 1),
 	}
 	if s.subscribe != nil {
@@ -160,7 +160,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	}
 	var adminServer *http.Server
 	if at.admin != nil {
-		handler := admin.WithUpgrade(admin.NewHandler(n, admin.Watched{Status: n.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
+		handler := admin.WithUpgrade(admin.NewHandler(operated{n, p.drainer}, admin.Watched{Status: n.Status, Log: f.tail, Reload: reload.reload}), upgrade.request)
 		adminServer = &http.Server{Handler: handler, ConnContext: admin.ConnContext, ErrorLog: newHTTPLog(part("admin")), ReadHeaderTimeout: 5 * time.Second}
 		upgrade.admin = gate.New(at.admin.(gate.Socket), 0)
 		upgrade.admin.Guard(adminServer)
@@ -175,21 +175,21 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 	addRun("upgrade", upgrade.run)
 	addRun("notify", notify.run)
 	addStop("unlist", n.Unlist)
-	addRun("drain", parts.Drainer.Run)
-	if parts.Registrar != nil {
-		addRun("registry", parts.Registrar.Run)
+	addRun("drain", p.drainer.Run)
+	if p.registrar != nil {
+		addRun("registry", p.registrar.Run)
 	}
 	addStop("node", n.Stop)
-	addRun("credential", parts.Credentials.Run)
+	addRun("credential", p.credentials.Run)
 	addRun("summary", n.Summarize)
-	addRun("sweeper", parts.Sweeper.Run)
-	addRun("census", parts.Census.Run)
-	addRun("probe", parts.Prober.Run)
-	addRun("supervisor", parts.Supervisor.Run)
-	addRun("log", parts.Log.Run)
+	addRun("sweeper", p.sweeper.Run)
+	addRun("census", p.census.Run)
+	addRun("probe", p.prober.Run)
+	addRun("supervisor", p.supervisor.Run)
+	addRun("log", p.log.Run)
 	addRun("userdb", keeper.Run)
-	addRun("sockets", parts.Sockets.Run)
-	addRun("traffic", parts.Meter.Run)
+	addRun("sockets", p.sockets.Run)
+	addRun("traffic", p.meter.Run)
 	addRun("reload", reload.run)
 	if upgrade.admin != nil {
 		add("admin", func() error { return ended(adminServer.Serve(upgrade.admin)) }, stop(upgrade.admin))

@@ -33,15 +33,15 @@ func (s *site) running() coturn.Version {
 }
 
 // configure tells the parts that have settings of their own.
-func (s *site) configure(parts node.Parts, hurry <-chan struct{}) {
-	parts.Supervisor.Configure(restartPolicy(s.cfg))
-	parts.Prober.Configure(probeConfig(s.cfg))
-	parts.Credentials.Configure(s.credentialConfig())
-	parts.Meter.Configure(s.source, trafficConfig(s.cfg))
-	parts.Sockets.Configure(uint16(s.conf.MinPort), uint16(s.conf.MaxPort), s.cfg.Traffic.Interval)
-	parts.Drainer.Configure(drainConfig(s.cfg, hurry))
-	if parts.Registrar != nil {
-		parts.Registrar.Configure(s.cfg.Traffic.Interval, s.cfg.Registry.MaxDraining, s.nerve())
+func (s *site) configure(p *parts, hurry <-chan struct{}) {
+	p.supervisor.Configure(restartPolicy(s.cfg))
+	p.prober.Configure(probeConfig(s.cfg))
+	p.credentials.Configure(s.credentialConfig())
+	p.meter.Configure(s.source, trafficConfig(s.cfg))
+	p.sockets.Configure(uint16(s.conf.MinPort), uint16(s.conf.MaxPort), s.cfg.Traffic.Interval)
+	p.drainer.Configure(drainConfig(s.cfg, hurry))
+	if p.registrar != nil {
+		p.registrar.Configure(s.cfg.Traffic.Interval, s.cfg.Registry.MaxDraining, s.nerve())
 	}
 }
 

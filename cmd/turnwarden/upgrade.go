@@ -41,7 +41,7 @@ const (
 type upgrader struct {
 	at      *site // where it was opened
 	now     *current
-	node    *node.Node
+	parts   *parts
 	signals *signals
 	thread  *supervisor.Thread
 	logger  *slog.Logger
@@ -174,7 +174,7 @@ func (u *upgrader) upgrade(ctx context.Context, by string, reply *admin.Reply) e
 // answered meanwhile.
 func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func(), err error) {
 	for {
-		if err := u.node.Settle(ctx, reply.Step); err != nil {
+		if err := u.parts.node.Settle(ctx, reply.Step); err != nil {
 			return nil, fmt.Errorf("wait for a quiet moment: %w", err)
 		}
 		u.lasting.Wait(ctx, lastingLimit)
@@ -185,7 +185,7 @@ func (u *upgrader) quiet(ctx context.Context, reply *admin.Reply) (resume func()
 			err = u.admin.Park(ctx, patience, shutLimit)
 		}
 		if err == nil {
-			goOn, err = u.node.Pause(ctx)
+			goOn, err = u.parts.pause(ctx)
 		}
 		if err == nil {
 			return func() { goOn(); u.openAdmin() }, nil
@@ -279,7 +279,7 @@ func (u *upgrader) handover() (h handover, files map[string]syscall.Conn, stay f
 	if child := u.at.child.Load(); child != nil {
 		left, stay = child.Leave()
 	}
-	h.Node = u.node.Save()
+	h.Node = u.parts.savers().save()
 	if pid := h.Node.Supervisor.Child.PID; pid != 0 && pid == left.PID {
 		for i, pipe := range left.Output {
 			files[fileOutput[i]] = pipe.File

@@ -134,9 +134,6 @@ func (c *Census) takeSockets(ctx context.Context) (n int, err error) {
 // Now is how many calls there are, for those who cannot wait for long: by the log, and
 // those that it does not know of. What was given up a moment ago serves nobody.
 func (c *Census) Now(hurry <-chan struct{}) int {
-	if c == nil {
-		return 0
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), censusHurry)
 	defer cancel()
 	go func() {

@@ -57,8 +57,8 @@ func (r *Rotator) Save() Saved {
 	return s
 }
 
-// Resume has the rotator go on where an earlier image stood. It is called before Run.
-func (r *Rotator) Resume(s Saved) {
+// Restore has the rotator go on where an earlier image stood. It is called before Run.
+func (r *Rotator) Restore(s Saved) {
 	now := time.Now()
 	r.edit(func(b *book) {
 		if !b.keepUnknown.IsZero() {

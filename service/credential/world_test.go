@@ -212,7 +212,7 @@ func (w *world) run(saved *credential.Saved) {
 	})
 	rot.WithoutJitter()
 	if saved != nil {
-		rot.Resume(*saved)
+		rot.Restore(*saved)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	alive, died := context.WithCancel(context.Background())

@@ -32,11 +32,8 @@ type keptJournal struct {
 // New returns a journal that passes everything on to next.
 func New(next slog.Handler) *Journal { return &Journal{next: next, kept: &keptJournal{}} }
 
-// Lines returns what is remembered, newest first. A nil journal remembers nothing.
+// Lines returns what is remembered, newest first.
 func (j *Journal) Lines() []service.Line {
-	if j == nil {
-		return nil
-	}
 	j.kept.mu.Lock()
 	defer j.kept.mu.Unlock()
 	return j.kept.lines
@@ -98,9 +95,8 @@ func (j *Journal) WithGroup(name string) slog.Handler {
 	return &with
 }
 
+// Save returns what a successor needs.
+func (j *Journal) Save() []service.Line { return j.Lines() }
+
 // Restore begins with the lines of an earlier image.
-func (j *Journal) Restore(lines []service.Line) {
-	if j != nil {
-		j.kept.lines = lines
-	}
-}
+func (j *Journal) Restore(lines []service.Line) { j.kept.lines = lines }

@@ -106,13 +106,13 @@ func (n *Node) announce(ctx context.Context) service.Step {
 	if len(reasons) > 0 {
 		s.Detail += " (" + reasons[0].Text + ")"
 	}
-	if n.parts.Registrar == nil {
+	if n.parts.Record == nil {
 		s.Detail += "; standalone, so that nobody reads it"
 		return s
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceLimit)
 	defer cancel()
-	if err := n.parts.Registrar.Flush(ctx); err != nil {
+	if err := n.parts.Record.Flush(ctx); err != nil {
 		s.Err = fmt.Errorf("not written yet, readers see an older one: %w", err)
 	}
 	s.Took = time.Since(start)

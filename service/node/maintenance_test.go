@@ -24,10 +24,10 @@ func parked(t *testing.T, maintenance *node.Maintenance) *node.Node {
 	logger := slog.New(slog.DiscardHandler)
 	n := node.New(node.Facts{Listeners: func(int) []probe.Listener { return nil }}, logger)
 	n.Join(node.Parts{
-		Supervisor:  supervisor.New(nil, supervisor.Policy{}, n.ChildChanged, logger, supervisor.Metrics{Restarts: discardCounter}),
+		Child:       supervisor.New(nil, supervisor.Policy{}, n.ChildChanged, logger, supervisor.Metrics{Restarts: discardCounter}),
 		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, probe.Metrics{}),
 		Credentials: credential.New(credential.Config{}, nil, nil, credential.NewFile(filepath.Join(t.TempDir(), "c.json")), func() {}, logger, discardCredentials),
-		Meter:       traffic.NewMeter(idle{}, traffic.Config{Interval: time.Second}, func() {}, logger),
+		Traffic:     traffic.NewMeter(idle{}, traffic.Config{Interval: time.Second}, func() {}, logger),
 		Log:         calls.NewLog(logger),
 		Maintenance: maintenance,
 	})

@@ -9,15 +9,12 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
 	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/journal"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/service/supervisor"
-	"github.com/turnwarden/turnwarden/service/traffic"
 )
 
 // firstAnswer is how long a new child may take until its first good probe before
@@ -50,29 +47,6 @@ type Facts struct {
 	Listeners     func(pid int) []probe.Listener
 	LoopbackPeers bool // turnserver.conf has allow-loopback-peers
 }
-
-// Parts are what a node is made of. Registrar is nil on a standalone node, Sockets and
-// Census where nobody wants to know more than the log tells.
-type Parts struct {
-	Supervisor  *supervisor.Supervisor
-	Prober      *probe.Prober
-	Credentials *credential.Rotator
-	Meter       *traffic.Meter
-	Registrar   *registry.Registrar
-	Log         *calls.Log
-	Sweeper     *calls.Sweeper
-	Census      *calls.Census
-	Sockets     *supervisor.SocketMeter
-	Maintenance *Maintenance
-	Journal     *journal.Journal
-	Changed     func() // is told when Status may say something new; must not block; nil = nobody
-	Drainer     *Drainer
-	Stage       Stage // nil = whatever a child is started with stays the same
-}
-
-// Stage reads what turnserver is to be started with from its next start on, and says why
-// that cannot be: all stays as it was then.
-type Stage func(ctx context.Context, report func(service.Step)) error
 
 // Node joins the parts of one host.
 type Node struct {
@@ -140,15 +114,21 @@ func (n *Node) Status() service.Status {
 		At: time.Now(), Node: f.Node, Region: f.Region, Zone: f.Zone,
 		Version: f.Version, Coturn: f.Coturn.String(), Untried: f.Coturn.Untried(), RotateEvery: f.RotateEvery,
 		RelayPorts: f.RelayPorts,
-		Child:      n.parts.Supervisor.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
-		Traffic: n.parts.Meter.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(), Journal: n.parts.Journal.Lines(),
-		Draining: n.unlisted(), Drain: n.parts.Drainer.Status(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
+		Child:      n.parts.Child.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
+		Traffic: n.parts.Traffic.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(),
+		Draining: n.unlisted(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
+	}
+	if n.parts.Journal != nil {
+		s.Journal = n.parts.Journal.Lines()
+	}
+	if n.parts.Drain != nil {
+		s.Drain = n.parts.Drain.Status()
 	}
 	if n.parts.Sockets != nil {
 		s.Sockets = n.parts.Sockets.Last()
 	}
-	if n.parts.Registrar != nil {
-		r := n.parts.Registrar.Status()
+	if n.parts.Record != nil {
+		r := n.parts.Record.Status()
 		s.Registry = &r
 	}
 	return s
@@ -177,13 +157,13 @@ func (n *Node) ProbeChanged() {
 	n.serving.Store(r.Serving)
 	switch {
 	case r.OpenRelay:
-		n.parts.Supervisor.Halt(service.OpenRelay)
+		n.parts.Child.Halt(service.OpenRelay)
 	case r.Foreign != "" || r.PID == 0 || n.leaving.Load() || n.emptying.Load():
 		// A restart would not help against a twin, and not while calls are to end.
 	case r.Futile && r.Failures > 0:
 		// Nor against a certificate, where clients come by TLS alone, or for our own want of a processor.
 	case r.Served && !r.Serving, !r.Served && r.Failures > 0 && time.Since(r.Since) > firstAnswer:
-		n.parts.Supervisor.Restart(supervisor.ReasonProbe)
+		n.parts.Child.Restart(supervisor.ReasonProbe)
 	case r.Stage == probe.StageAllocate && r.Failures > 0 && r.Code == 401:
 		n.parts.Credentials.Repair()
 	}
@@ -194,8 +174,8 @@ func (n *Node) publish() {
 	if n.parts.Changed != nil {
 		n.parts.Changed()
 	}
-	if n.parts.Registrar != nil {
-		n.parts.Registrar.Kick()
+	if n.parts.Record != nil {
+		n.parts.Record.Kick()
 	}
 }
 
@@ -231,7 +211,7 @@ func (n *Node) CredentialChanged() {
 
 // Sampled is told each reading of the NIC.
 func (n *Node) Sampled() {
-	s := n.parts.Meter.Last()
+	s := n.parts.Traffic.Last()
 	n.history.add(s)
 	n.done.measured(s)
 	n.publish()
@@ -239,7 +219,7 @@ func (n *Node) Sampled() {
 
 // Target tells the prober where the running child answers.
 func (n *Node) Target() (probe.Target, bool) {
-	c := n.parts.Supervisor.Child()
+	c := n.parts.Child.Child()
 	if c.State != supervisor.Running {
 		return probe.Target{}, false
 	}

@@ -68,6 +68,11 @@ var (
 	}
 )
 
+// runner is a part as it is started.
+type runner interface {
+	Run(ctx context.Context) error
+}
+
 // idle is a gigabit interface without traffic.
 type idle struct{}
 
@@ -94,7 +99,7 @@ func TestNode(t *testing.T) {
 		return process, err
 	}
 	parts := node.Parts{
-		Supervisor: supervisor.New(start, supervisor.Policy{Delay: time.Hour, Max: time.Hour, StableAfter: time.Hour},
+		Child: supervisor.New(start, supervisor.Policy{Delay: time.Hour, Max: time.Hour, StableAfter: time.Hour},
 			n.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()}),
 		Prober: probe.New(probe.Config{Interval: time.Second, Timeout: time.Second, FailAfter: 3},
 			probe.Node{
@@ -106,8 +111,8 @@ func TestNode(t *testing.T) {
 			n.CredentialChanged, logger, credential.Metrics{
 				Rotations: discard.NewCounter(), Failures: discard.NewCounter(), Transitions: discard.NewCounter(), TransitionFailures: discard.NewCounter(),
 			}),
-		Meter: traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, n.Sampled, logger),
-		Log:   calls.NewLog(logger),
+		Traffic: traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, n.Sampled, logger),
+		Log:     calls.NewLog(logger),
 	}
 	n.Join(parts)
 
@@ -125,8 +130,8 @@ func TestNode(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
-	for _, run := range []func(context.Context) error{parts.Supervisor.Run, parts.Prober.Run, parts.Credentials.Run, parts.Meter.Run} {
-		all.Go(func() { _ = run(ctx) })
+	for _, part := range []any{parts.Child, parts.Prober, parts.Credentials, parts.Traffic} {
+		all.Go(func() { _ = part.(runner).Run(ctx) })
 	}
 	becomes := func(state string, free float64) {
 		t.Helper()

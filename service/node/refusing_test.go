@@ -27,9 +27,10 @@ func TestRevokeOfANameWhileRefusing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := &alices{[]coturn.Session{{ID: "1", Username: "1790000000:alice"}}}
 		n := New(Facts{Mode: coturn.ModeSecret}, slog.New(slog.DiscardHandler))
-		n.Join(Parts{Sweeper: calls.NewSweeper(open, slog.New(slog.DiscardHandler), discard.NewCounter())})
+		sweeper := calls.NewSweeper(open, slog.New(slog.DiscardHandler), discard.NewCounter())
+		n.Join(Parts{Sweeper: sweeper})
 		n.refusing.Store(1)
-		go func() { _ = n.parts.Sweeper.Run(t.Context()) }()
+		go func() { _ = sweeper.Run(t.Context()) }()
 		if err := n.Revoke(t.Context(), service.RevokeRequest{User: "alice"}, "test", func(service.Step) {}); err != nil || len(open.open) > 0 {
 			t.Errorf("%v; %d calls are left", err, len(open.open))
 		}

@@ -63,24 +63,25 @@ func TestQuietHour(t *testing.T) {
 			Listeners: func(int) []probe.Listener { return []probe.Listener{{Transport: probe.UDP, Addr: server.Addr}} },
 		}, logger)
 		parts := node.Parts{
-			Supervisor: supervisor.New(func(ctx context.Context) (supervisor.Process, error) { return still{ctx, server.PID()}, nil },
+			Child: supervisor.New(func(ctx context.Context) (supervisor.Process, error) { return still{ctx, server.PID()}, nil },
 				supervisor.Policy{Delay: time.Second, Max: time.Second, StableAfter: time.Second}, n.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()}),
 			Prober: probe.New(probe.Config{Interval: 5 * time.Second, Timeout: 5 * time.Second, FailAfter: 3},
 				probe.Node{Target: n.Target, Credential: n.ProbeCredential, Notify: n.ProbeChanged, Owners: func(int) error { return nil }},
 				logger, probe.Metrics{Duration: discard.NewHistogram(), RTT: discard.NewHistogram()}),
 			Credentials: credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 24 * time.Hour, RotateEvery: 12 * time.Hour},
 				users{t, server, map[string]bool{}}, n, credential.NewFile(state), n.CredentialChanged, logger, discardCredentials),
-			Meter: traffic.NewMeter(steady{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, n.Sampled, logger),
-			Log:   calls.NewLog(logger),
+			Traffic: traffic.NewMeter(steady{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, n.Sampled, logger),
+			Log:     calls.NewLog(logger),
 		}
 		n.Join(parts)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		defer all.Wait()
 		defer cancel()
-		for _, run := range []func(context.Context) error{parts.Supervisor.Run, parts.Prober.Run, parts.Credentials.Run, parts.Meter.Run, n.Summarize} {
-			all.Go(func() { _ = run(ctx) })
+		for _, part := range []any{parts.Child, parts.Prober, parts.Credentials, parts.Traffic} {
+			all.Go(func() { _ = part.(runner).Run(ctx) })
 		}
+		all.Go(func() { _ = n.Summarize(ctx) })
 		time.Sleep(time.Minute)
 		log.Take()
 		time.Sleep(time.Hour)
@@ -93,10 +94,10 @@ func TestQuietHour(t *testing.T) {
 
 		time.Sleep(2500 * time.Millisecond) // between two probes, whose sessions are not counted
 		for i := range 3 {
-			parts.Log.Stdout(fmt.Appendf(nil, "1: : session %018d: new, realm=<example.org>, username=<alice>, lifetime=600", i+1))
+			parts.Log.(*calls.Log).Stdout(fmt.Appendf(nil, "1: : session %018d: new, realm=<example.org>, username=<alice>, lifetime=600", i+1))
 		}
-		parts.Log.Stdout([]byte("3: : session 000000000000000009: realm <example.org> user <bob>: incoming packet message processed, error 486: Allocation Quota Reached"))
-		parts.Supervisor.Restart(supervisor.ReasonRequested)
+		parts.Log.(*calls.Log).Stdout([]byte("3: : session 000000000000000009: realm <example.org> user <bob>: incoming packet message processed, error 486: Allocation Quota Reached"))
+		parts.Child.Restart(supervisor.ReasonRequested)
 		if err := n.Rotate(ctx, "test", func(service.Step) {}); err != nil {
 			t.Error(err)
 		}

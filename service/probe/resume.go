@@ -17,9 +17,12 @@ func (p *Prober) Pause(ctx context.Context) (resume func(), err error) {
 	}
 }
 
-// Resume has Run begin with the verdict of an earlier image of this process, if it is on
+// Save returns what a successor needs.
+func (p *Prober) Save() Result { return p.Last() }
+
+// Restore has Run begin with the verdict of an earlier image of this process, if it is on
 // the child that runs. It is called before Run.
-func (p *Prober) Resume(r Result) { p.last, p.misadvertised = r, r.Misadvertised }
+func (p *Prober) Restore(r Result) { p.last, p.misadvertised = r, r.Misadvertised }
 
 // align gives the verdict an answer for each listener: another version of us may probe
 // others.

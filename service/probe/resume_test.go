@@ -37,7 +37,7 @@ func TestResume(t *testing.T) {
 		// The next image begins with the verdict, and probes at once.
 		next := &world{pid: 7, others: []Transport{TCP, TLS}, bind: silent}
 		q := next.prober(usual)
-		q.Resume(passedOn(t, before))
+		q.Restore(passedOn(t, before))
 		if got, want := passedOn(t, q.Last()), passedOn(t, before); got.news(want) {
 			t.Errorf("before Run: %+v, want %+v", got, want)
 		}
@@ -57,7 +57,7 @@ func TestResumeWithOtherListeners(t *testing.T) {
 		after(5 * time.Second)
 		next := &world{pid: 7, others: []Transport{TLS}, bind: silent}
 		q := next.prober(usual)
-		q.Resume(passedOn(t, p.Last()))
+		q.Restore(passedOn(t, p.Last()))
 		run(t, q)
 		got := q.Last()
 		if !got.Serving || len(got.Answers) != 2 || got.Answers[1].Transport != TLS || !got.Answers[1].OK() {
@@ -71,7 +71,7 @@ func TestResumeWithAnotherChild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{pid: 7, bind: silent}
 		p := w.prober(usual)
-		p.Resume(Result{PID: 6, Serving: true, Served: true})
+		p.Restore(Result{PID: 6, Serving: true, Served: true})
 		run(t, p)
 		if got := p.Last(); got.PID != 7 || got.Serving || got.Served {
 			t.Errorf("verdict %+v", got)

@@ -15,8 +15,8 @@ func (r *Registrar) Save() Saved {
 	return Saved{Seq: r.seq, Session: r.session.Save()}
 }
 
-// Resume has Run go on where an earlier image stood. It is called before Run.
-func (r *Registrar) Resume(s Saved) {
+// Restore has Run go on where an earlier image stood. It is called before Run.
+func (r *Registrar) Restore(s Saved) {
 	r.seq, r.status.LastRecord.Seq = s.Seq, s.Seq
 	r.session.Resume(s.Session)
 }

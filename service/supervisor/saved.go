@@ -29,9 +29,12 @@ func (s *Supervisor) Save() Saved {
 	}
 }
 
-// Resume has Run go on, with the child that adopt returns if there was one. It is called
-// before Run.
-func (s *Supervisor) Resume(saved Saved, adopt Starter) {
+// Adopt says how Restore's child is taken over. It is called before Restore.
+func (s *Supervisor) Adopt(adopt Starter) { s.adopt = adopt }
+
+// Restore has Run go on, with the child that Adopt takes over if there was one. It is
+// called before Run.
+func (s *Supervisor) Restore(saved Saved) {
 	s.child, s.short, s.reason = saved.Child, saved.Short, saved.Reason
 	s.orders = orders{restart: saved.Restart, halt: saved.Halt, how: saved.How}
 	for _, t := range []*time.Time{&s.child.StartedAt, &s.child.NextStart, &s.child.LastExit.At} {
@@ -41,10 +44,8 @@ func (s *Supervisor) Resume(saved Saved, adopt Starter) {
 		s.restarts[reason] = n
 		s.metrics.Restarts.With("reason", reason).Add(float64(n))
 	}
-	if s.child.PID != 0 {
-		s.adopt = adopt
-	} else {
-		s.resting = true
+	if s.child.PID == 0 {
+		s.adopt, s.resting = nil, true
 	}
 	s.poke()
 }

@@ -25,7 +25,7 @@ func succeeds(t *testing.T, b *bench, c child, err error) *bench {
 		t.Fatal(err)
 	}
 	next := newBench(t, child{life: forever})
-	next.Resume(saved, func(ctx context.Context) (supervisor.Process, error) {
+	next.Adopt(func(ctx context.Context) (supervisor.Process, error) {
 		if err != nil {
 			return nil, err
 		}
@@ -33,6 +33,7 @@ func succeeds(t *testing.T, b *bench, c child, err error) *bench {
 		c.ctx, c.pid, c.alive = ctx, saved.Child.PID, &next.alive
 		return c, nil
 	})
+	next.Restore(saved)
 	if before, after := b.Child(), next.Child(); before.State != after.State || before.PID != after.PID ||
 		!before.StartedAt.Equal(after.StartedAt) || !before.NextStart.Equal(after.NextStart) || before.HaltCause != after.HaltCause {
 		t.Errorf("before Run the child is %+v, was %+v", after, before)

@@ -16,8 +16,8 @@ func (m *Meter) Save() Saved {
 	return Saved{Reading: m.prev, Sample: m.current}
 }
 
-// Resume has Run go on where an earlier image stood. It is called before Run.
-func (m *Meter) Resume(s Saved) {
+// Restore has Run go on where an earlier image stood. It is called before Run.
+func (m *Meter) Restore(s Saved) {
 	if s.Reading.At.IsZero() {
 		return
 	}

@@ -36,7 +36,7 @@ func TestMeterResume(t *testing.T) {
 		if err := json.Unmarshal(data, &saved); err != nil {
 			t.Fatal(err)
 		}
-		next.Resume(saved)
+		next.Restore(saved)
 		if got, want := next.Last(), first.Last(); !got.Ready || !got.At.Equal(want.At) || got.FreeMbps != want.FreeMbps || len(got.Devices) != 1 {
 			t.Errorf("before Run: %+v, want %+v", got, want)
 		}
@@ -63,7 +63,7 @@ func TestMeterResume(t *testing.T) {
 // Nothing to go on with is a start like any other.
 func TestMeterResumeWithoutReading(t *testing.T) {
 	m := traffic.NewMeter(&source{}, traffic.Config{Interval: time.Second}, func() {}, slog.New(slog.DiscardHandler))
-	m.Resume(traffic.Saved{})
+	m.Restore(traffic.Saved{})
 	if got := m.Last(); got.Ready || got.Interval != time.Second {
 		t.Errorf("%+v", got)
 	}

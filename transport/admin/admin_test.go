@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/service/drain"
 	"github.com/turnwarden/turnwarden/service/journal"
+	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/realtest"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/admin"
@@ -343,21 +345,24 @@ func TestClientErrors(t *testing.T) {
 
 // TestReplyHoldsNoSecret has a real node rotate and revoke.
 func TestReplyHoldsNoSecret(t *testing.T) {
-	node := transporttest.MintingNode(t, "")
+	n := transporttest.MintingNode(t, "")
 	socket := listen(t, func(l net.Listener) {
-		s := &http.Server{Handler: admin.NewHandler(node, shown()), ConnContext: admin.ConnContext}
+		s := &http.Server{Handler: admin.NewHandler(struct {
+			*node.Node
+			*drain.Drainer
+		}{Node: n}, shown()), ConnContext: admin.ConnContext}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 	})
 	for _, request := range []struct{ path, body string }{
 		{"/v1/rotate", "{}"}, {"/v1/revoke", `{"All":true,"KeepCalls":true}`}, {"/v1/revoke", `{"User":"nobody"}`},
 	} {
-		before, err := node.Credential(t.Context(), service.CredentialRequest{})
+		before, err := n.Credential(t.Context(), service.CredentialRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, reply := post(t, dial(t, socket), "POST", request.path, request.body)
-		after, err := node.Credential(t.Context(), service.CredentialRequest{})
+		after, err := n.Credential(t.Context(), service.CredentialRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}

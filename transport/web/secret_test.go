@@ -39,10 +39,10 @@ func TestWebHoldsNoSecret(t *testing.T) {
 	rotator := credential.New(credential.Config{Node: "turn-1", Realm: realtest.Realm, Lifetime: 2 * time.Hour, RotateEvery: time.Hour},
 		transporttest.Willing{}, transporttest.Willing{}, credential.NewFile(filepath.Join(t.TempDir(), "credentials.json")), func() {}, logger, counts.Credential)
 	n.Join(node.Parts{
-		Supervisor:  supervisor.New(nobody, supervisor.Policy{}, n.ChildChanged, logger, counts.Supervisor),
+		Child:       supervisor.New(nobody, supervisor.Policy{}, n.ChildChanged, logger, counts.Supervisor),
 		Prober:      probe.New(probe.Config{}, probe.Node{}, logger, counts.Probe),
 		Credentials: rotator,
-		Meter:       traffic.NewMeter(transporttest.Willing{}, traffic.Config{}, func() {}, logger),
+		Traffic:     traffic.NewMeter(transporttest.Willing{}, traffic.Config{}, func() {}, logger),
 		Log:         calls.NewLog(logger),
 		Journal:     kept,
 	})

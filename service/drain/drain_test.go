@@ -1,4 +1,4 @@
-package node_test
+package drain_test
 
 import (
 	"context"
@@ -70,7 +70,7 @@ func TestDrain(t *testing.T) {
 				}
 				began := time.Now()
 				done := d.drain(t.Context(), 30*time.Minute, c.then)
-				if s := d.Status(); !s.Draining || service.State(service.Readiness(s)) != service.StateDraining {
+				if s := d.Node.Status(); !s.Draining || service.State(service.Readiness(s)) != service.StateDraining {
 					t.Errorf("a moment after the request: %+v", s.Drain)
 				}
 				var got string
@@ -85,7 +85,7 @@ func TestDrain(t *testing.T) {
 				if got != c.outcome || d.said() != c.said {
 					t.Errorf("got %q, said %s\nwant %q, said %s", got, d.said(), c.outcome, c.said)
 				}
-				s := d.Status()
+				s := d.Node.Status()
 				if s.Child.State != c.child || s.Drain.Phase != service.DrainHeld || !s.Draining || !s.Drain.Deadline.IsZero() {
 					t.Errorf("child %+v, drain %+v", s.Child, s.Drain)
 				}
@@ -99,7 +99,7 @@ func TestDrain(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				err := d.Resume(ctx, "uid 0", d.report) // a new child cannot be proved in a bubble
-				if s := d.Status(); s.Child.State != supervisor.Running || (err == nil) != (c.child == supervisor.Running) || s.Draining != (err != nil) {
+				if s := d.Node.Status(); s.Child.State != supervisor.Running || (err == nil) != (c.child == supervisor.Running) || s.Draining != (err != nil) {
 					t.Errorf("resumed: %v, child %+v, drain %+v", err, s.Child, s.Drain)
 				}
 			})
@@ -124,7 +124,7 @@ func TestDrainQueues(t *testing.T) {
 		d.queue.set("turn-2", "turn-3")
 		done := d.drain(t.Context(), time.Minute, service.ThenHold)
 		d.pass(time.Hour)
-		if s := d.Status(); s.Draining || s.Drain.Phase != service.DrainQueued || !s.Drain.Deadline.IsZero() {
+		if s := d.Node.Status(); s.Draining || s.Drain.Phase != service.DrainQueued || !s.Drain.Deadline.IsZero() {
 			t.Errorf("waiting for its turn: %+v", s.Drain)
 		}
 		d.mu.Lock()
@@ -142,7 +142,7 @@ func TestDrainQueues(t *testing.T) {
 			t.Errorf("resume: %v; released %d times", err, d.queue.given())
 		}
 		d.pass(time.Hour)
-		if s := d.Status(); s.Draining || s.Drain != (service.DrainStatus{}) {
+		if s := d.Node.Status(); s.Draining || s.Drain != (service.DrainStatus{}) {
 			t.Errorf("after the resume: %+v", s.Drain)
 		}
 		// Given up while it waits, it has never been unlisted.
@@ -152,8 +152,8 @@ func TestDrainQueues(t *testing.T) {
 			t.Error(err)
 		}
 		d.pass(time.Second)
-		if got := outcome(done2); got != "done" || d.Status().Drain != (service.DrainStatus{}) {
-			t.Errorf("given up: %q, %+v", got, d.Status().Drain)
+		if got := outcome(done2); got != "done" || d.Node.Status().Drain != (service.DrainStatus{}) {
+			t.Errorf("given up: %q, %+v", got, d.Node.Status().Drain)
 		}
 	})
 }
@@ -164,8 +164,8 @@ func TestDrainWithoutALock(t *testing.T) {
 		d.queue.err = errors.New("no ZooKeeper session")
 		done := d.drain(t.Context(), time.Minute, service.ThenHold)
 		d.pass(time.Second)
-		if got := outcome(done); got != "not drained: no ZooKeeper session; --no-lock drains all the same" || d.Status().Draining {
-			t.Errorf("got %q, %+v", got, d.Status().Drain)
+		if got := outcome(done); got != "not drained: no ZooKeeper session; --no-lock drains all the same" || d.Node.Status().Draining {
+			t.Errorf("got %q, %+v", got, d.Node.Status().Drain)
 		}
 		if err := d.Drain(t.Context(), service.DrainRequest{Limit: time.Minute, Then: service.ThenHold, NoLock: true}, "uid 0", d.report); err != nil {
 			t.Errorf("without the lock: %v", err)
@@ -205,9 +205,9 @@ func TestDrainGoesOn(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		d.pass(time.Minute)
-		deadline := d.Status().Drain.Deadline
+		deadline := d.Node.Status().Drain.Deadline
 		second := d.drain(t.Context(), 2*time.Hour, service.ThenHold)
-		if s := d.Status().Drain; s.Deadline != deadline || s.Then != service.ThenHold {
+		if s := d.Node.Status().Drain; s.Deadline != deadline || s.Then != service.ThenHold {
 			t.Errorf("joined with more time: %+v, want the earlier deadline %v and the later hold", s, deadline)
 		}
 		third := d.drain(t.Context(), time.Minute, service.ThenHold)
@@ -289,7 +289,7 @@ func TestDrainAtSIGTERM(t *testing.T) {
 				if took := ended(t, d); took != c.took {
 					t.Errorf("took %v, want %v", took, c.took)
 				}
-				if got := d.Status(); !got.Draining {
+				if got := d.Node.Status(); !got.Draining {
 					t.Error("listed again while turnwarden stops")
 				}
 				if c.asked > 0 {
@@ -319,12 +319,12 @@ func TestResume(t *testing.T) {
 			t.Error(err)
 		}
 		d.pass(time.Hour)
-		if got := outcome(done); got != "done" || outcome(d.ended) != "" || d.Status().Sessions.Open != 1 || d.Status().Draining {
-			t.Errorf("got %q, %+v", got, d.Status().Drain)
+		if got := outcome(done); got != "done" || outcome(d.ended) != "" || d.Node.Status().Sessions.Open != 1 || d.Node.Status().Draining {
+			t.Errorf("got %q, %+v", got, d.Node.Status().Drain)
 		}
 		d.die(&supervisor.ExitError{Code: 1}) // and is started again: it is not the last one any more
 		d.pass(time.Second)
-		if c := d.Status().Child; c.State != supervisor.Running || c.Restarts != 1 {
+		if c := d.Node.Status().Child; c.State != supervisor.Running || c.Restarts != 1 {
 			t.Errorf("child %+v", c)
 		}
 	})
@@ -344,7 +344,7 @@ func TestResume(t *testing.T) {
 			})
 		}()
 		d.pass(time.Hour)
-		s := d.Status()
+		s := d.Node.Status()
 		if s.Drain.Phase != service.DrainEnding || s.Drain.Then != service.ThenRestart || !s.Drain.Deadline.IsZero() || s.Sessions.Open != 1 || s.Child.Restarts != 0 {
 			t.Errorf("an hour later: %+v, %+v", s.Drain, s.Child)
 		}
@@ -363,7 +363,7 @@ func TestResume(t *testing.T) {
 		}
 		hangUp()
 		d.pass(2 * time.Second)
-		if s := d.Status(); s.Drain.Phase != service.DrainRestarting || s.Child.Restarts != 1 || s.Child.State != supervisor.Running {
+		if s := d.Node.Status(); s.Drain.Phase != service.DrainRestarting || s.Child.Restarts != 1 || s.Child.State != supervisor.Running {
 			t.Errorf("after the last call: %+v, %+v", s.Drain, s.Child)
 		}
 		leave()
@@ -378,16 +378,16 @@ func TestDrainWaitsForTheYoung(t *testing.T) {
 		d.pass(900 * time.Millisecond) // it would be empty in 100 ms
 		d.log.Asked(netip.MustParseAddrPort("192.0.2.1:1234"))
 		hangUp := d.call()
-		if s := d.Status().Sessions; s.Open != 0 || s.Young != 1 {
+		if s := d.Node.Status().Sessions; s.Open != 0 || s.Young != 1 {
 			t.Fatalf("%d open, %d young", s.Open, s.Young)
 		}
 		d.pass(5 * time.Second)
-		if got := outcome(done); got != "" || d.Status().Child.Restarts != 0 {
-			t.Fatalf("%q with a call open, %d restarts", got, d.Status().Child.Restarts)
+		if got := outcome(done); got != "" || d.Node.Status().Child.Restarts != 0 {
+			t.Fatalf("%q with a call open, %d restarts", got, d.Node.Status().Child.Restarts)
 		}
 		hangUp()
 		d.pass(2 * time.Second)
-		if s := d.Status(); s.Drain.Phase != service.DrainRestarting {
+		if s := d.Node.Status(); s.Drain.Phase != service.DrainRestarting {
 			t.Errorf("phase %q without a call", s.Drain.Phase)
 		}
 	})
@@ -432,12 +432,12 @@ func TestDrainWhileRestarting(t *testing.T) {
 		drainTest(t, refuses, 0, func(t *testing.T, d *drainable) {
 			d.drain(t.Context(), time.Hour, service.ThenRestart)
 			d.pass(3 * time.Second)
-			if s := d.Status(); s.Drain.Phase != service.DrainRestarting { // a new child cannot be proved in a bubble
+			if s := d.Node.Status(); s.Drain.Phase != service.DrainRestarting { // a new child cannot be proved in a bubble
 				t.Fatalf("%+v", s.Drain)
 			}
 			d.drain(t.Context(), time.Hour, then)
 			d.pass(3 * time.Second)
-			if s := d.Status(); s.Drain.Phase != phase || s.Drain.Then != then || !s.Draining {
+			if s := d.Node.Status(); s.Drain.Phase != phase || s.Drain.Then != then || !s.Draining {
 				t.Errorf("then %s: %+v", then, s.Drain)
 			}
 		})

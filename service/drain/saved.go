@@ -1,4 +1,4 @@
-package node
+package drain
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 )
 
-// SavedDrain is what the next image of this process needs to go on with a drain.
-type SavedDrain struct {
+// Saved is what the next image of this process needs to go on with a drain.
+type Saved struct {
 	Asked, Unlisted, Deadline time.Time
 	By                        string
 	Request                   service.DrainRequest
@@ -54,8 +54,8 @@ func pauseUntil(ctx context.Context, resumed <-chan struct{}) {
 	}
 }
 
-// save returns the drain that is under way, nil for none. It is called in a pause.
-func (dr *Drainer) save() *SavedDrain {
+// Save returns the drain that is under way, nil for none. It is called in a pause.
+func (dr *Drainer) Save() *Saved {
 	dr.mu.Lock()
 	d, r := dr.current, dr.run
 	dr.mu.Unlock()
@@ -64,7 +64,7 @@ func (dr *Drainer) save() *SavedDrain {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := &SavedDrain{
+	s := &Saved{
 		Asked: d.asked, Unlisted: d.unlisted, Deadline: d.deadline, By: d.by, Request: d.request, Phase: d.phase,
 		Turn: d.turn, Resumed: d.resumed, Refusing: d.refusing, Err: message(d.err), Quiet: d.asked,
 	}
@@ -80,8 +80,8 @@ func (dr *Drainer) save() *SavedDrain {
 	return s
 }
 
-// restore has Run go on with a drain.
-func (dr *Drainer) restore(s *SavedDrain) {
+// Restore has Run go on with a drain.
+func (dr *Drainer) Restore(s *Saved) {
 	if s == nil {
 		return
 	}
@@ -94,7 +94,7 @@ func (dr *Drainer) restore(s *SavedDrain) {
 	for _, step := range s.Steps {
 		d.steps = append(d.steps, service.Step{Name: step.Name, Detail: step.Detail, Took: step.Took, Err: failure(step.Err)})
 	}
-	dr.run = &drainRun{
+	dr.run = &run{
 		Drainer: dr, d: d, quiet: s.Quiet, published: s.Published, open: s.Open, ended: s.Ended, replaced: s.Replaced,
 	}
 	dr.current = d

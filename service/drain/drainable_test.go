@@ -1,10 +1,12 @@
-package node_test
+package drain_test
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +20,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/calls"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/credential"
+	"github.com/turnwarden/turnwarden/service/drain"
 	"github.com/turnwarden/turnwarden/service/node"
 	"github.com/turnwarden/turnwarden/service/probe"
 	"github.com/turnwarden/turnwarden/service/supervisor"
@@ -128,9 +131,51 @@ func (q *queue) set(before ...string) {
 	q.before = before
 }
 
+// idle is a gigabit interface without traffic.
+type idle struct{}
+
+func (idle) Read() (traffic.Reading, error) {
+	return traffic.Reading{At: time.Now(), Devices: []traffic.Device{{Name: "eth0", SpeedMbps: 1000}}}, nil
+}
+
+// userdb takes every user, and every user may do everything.
+type userdb struct {
+	mu    sync.Mutex
+	users map[string]bool
+}
+
+func (u *userdb) Put(_ context.Context, username, _ string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.users[username] = true
+	return nil
+}
+
+func (u *userdb) Delete(_ context.Context, username string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.users, username)
+	return nil
+}
+
+func (u *userdb) List(context.Context) ([]string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.users)), nil
+}
+
+func (u *userdb) Allocate(context.Context, string, string) error { return nil }
+
+func (u *userdb) size() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.users)
+}
+
 // drainable is a standalone node whose server runs, in a bubble.
 type drainable struct {
 	*node.Node
+	*drain.Drainer
 	*turnserver
 	queue  *queue
 	db     *userdb
@@ -152,26 +197,27 @@ func drainTest(t *testing.T, version coturn.Version, sigterm time.Duration, test
 		log := calls.NewLog(logger)
 		d := &drainable{
 			turnserver: &turnserver{log: log, drains: version.CanDrain()},
-			queue:      &queue{}, db: &userdb{users: map[string]string{}}, hurry: make(chan struct{}), ended: make(chan error, 1),
+			queue:      &queue{}, db: &userdb{users: map[string]bool{}}, hurry: make(chan struct{}), ended: make(chan error, 1),
 		}
 		d.Node = node.New(node.Facts{Coturn: version, Running: func() coturn.Version { return version }, Listeners: func(int) []probe.Listener { return nil }}, logger)
-		parts := node.Parts{
-			Supervisor: supervisor.New(d.start, supervisor.Policy{}, d.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()}),
-			Prober:     probe.New(probe.Config{Interval: time.Second}, probe.Node{Target: d.Target, Notify: func() {}}, logger, probe.Metrics{}),
-			Credentials: credential.New(credential.Config{Node: "turn-1", Lifetime: 2 * time.Hour, RotateEvery: 20 * time.Minute},
-				d.db, d.db, credential.NewFile(filepath.Join(dir, "c.json")), func() {}, logger, discardCredentials),
-			Meter: traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, d.Sampled, logger),
-			Log:   log,
-		}
-		parts.Drainer = node.NewDrainer(node.DrainConfig{Limit: sigterm, Notice: 30 * time.Second, SessionTimeout: 10 * time.Second, Hurry: d.hurry},
-			d.Node, d.queue, logger)
-		d.Join(parts)
+		child := supervisor.New(d.start, supervisor.Policy{}, d.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()})
+		none := discard.NewCounter()
+		credentials := credential.New(credential.Config{Node: "turn-1", Lifetime: 2 * time.Hour, RotateEvery: 20 * time.Minute},
+			d.db, d.db, credential.NewFile(filepath.Join(dir, "c.json")), func() {}, logger,
+			credential.Metrics{Rotations: none, Failures: none, Transitions: none, TransitionFailures: none})
+		meter := traffic.NewMeter(idle{}, traffic.Config{Direction: traffic.DirectionBoth, Interval: 10 * time.Second}, d.Sampled, logger)
+		d.Drainer = drain.New(drain.Config{Limit: sigterm, Notice: 30 * time.Second, SessionTimeout: 10 * time.Second, Hurry: d.hurry},
+			drain.Parts{Node: d.Node, Child: d.Node, Lock: d.queue}, logger)
+		d.Join(node.Parts{
+			Child: child, Credentials: credentials, Traffic: meter, Log: log, Drain: d.Drainer,
+			Prober: probe.New(probe.Config{Interval: time.Second}, probe.Node{Target: d.Target, Notify: func() {}}, logger, probe.Metrics{}),
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		d.signal = cancel
-		for _, run := range []func(context.Context) error{parts.Supervisor.Run, parts.Credentials.Run, parts.Meter.Run} {
+		for _, run := range []func(context.Context) error{child.Run, credentials.Run, meter.Run} {
 			go func() { _ = run(t.Context()) }()
 		}
-		go func() { d.ended <- parts.Drainer.Run(ctx) }()
+		go func() { d.ended <- d.Drainer.Run(ctx) }()
 		synctest.Wait()
 		test(t, d)
 		d.signal()

@@ -1,11 +1,10 @@
-package node
+package drain
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
@@ -25,7 +24,7 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 	r := dr.run
 	goesOn := r != nil && r.d == d // an earlier image has begun it
 	if !goesOn {
-		r = &drainRun{Drainer: dr, d: d, quiet: time.Now()}
+		r = &run{Drainer: dr, d: d, quiet: time.Now()}
 		dr.run = r
 	}
 	dr.mu.Unlock()
@@ -83,8 +82,8 @@ func (dr *Drainer) drain(ctx context.Context, d *drain) (stop bool) {
 	}
 }
 
-// drainRun is what only the goroutine of a drain knows.
-type drainRun struct {
+// run is what only the goroutine of a drain knows.
+type run struct {
 	*Drainer
 	d         *drain
 	quiet     time.Time // since when there has been no call; before that, the begin
@@ -97,13 +96,13 @@ type drainRun struct {
 
 // queue waits for our turn and keeps it. A node that cannot be told from ZooKeeper
 // who drains must not drain at all; one that goes on has been told.
-func (r *drainRun) queue(ctx context.Context, goesOn bool) {
+func (r *run) queue(ctx context.Context, goesOn bool) {
 	err := errors.New("no registry.zookeeper is set, so that nobody knows who else drains")
 	var before []string
-	if r.lock != nil {
-		before, err = r.lock.Try()
+	if r.Lock != nil {
+		before, err = r.Lock.Try()
 	}
-	if err != nil && (!goesOn || r.lock == nil) {
+	if err != nil && (!goesOn || r.Lock == nil) {
 		r.d.change(func() {
 			r.d.resumed, r.d.err = true, fmt.Errorf("not drained: %w; --no-lock drains all the same", err)
 		})
@@ -117,18 +116,18 @@ func (r *drainRun) queue(ctx context.Context, goesOn bool) {
 		}
 		select {
 		case <-ctx.Done():
-			if err := r.lock.Release(); err != nil {
+			if err := r.Lock.Release(); err != nil {
 				r.logger.Warn("the turn to drain is given back with the ZooKeeper session only", "err", err)
 			}
 			return
 		case <-tick.C:
-			before, err = r.lock.Try() // while ZooKeeper is away nothing changes
+			before, err = r.Lock.Try() // while ZooKeeper is away nothing changes
 		}
 	}
 }
 
 // wait keeps who has the turn, and says so when it is news.
-func (r *drainRun) wait(before []string) {
+func (r *run) wait(before []string) {
 	r.d.mu.Lock()
 	news := r.d.phase == service.DrainQueued && !r.d.turn && !slices.Equal(before, r.d.before)
 	r.d.mu.Unlock()
@@ -139,7 +138,7 @@ func (r *drainRun) wait(before []string) {
 }
 
 // look takes the drain as far as it can go now.
-func (r *drainRun) look(ctx context.Context) service.DrainPhase {
+func (r *run) look(ctx context.Context) service.DrainPhase {
 	if ctx.Err() != nil && !r.stopping {
 		r.stopping = true
 		r.d.change(func() {
@@ -151,7 +150,7 @@ func (r *drainRun) look(ctx context.Context) service.DrainPhase {
 		})
 	}
 	for {
-		s := r.node.Status()
+		s := r.Node.Status()
 		view := r.view(s)
 		r.d.mu.Lock()
 		phase := r.d.phase
@@ -160,7 +159,7 @@ func (r *drainRun) look(ctx context.Context) service.DrainPhase {
 		if then == phase {
 			return phase
 		}
-		r.leave(phase, view)
+		r.leave(phase, view, s)
 		r.enter(then, s)
 		if then == service.DrainOver || then == service.DrainStopping {
 			return then
@@ -169,7 +168,7 @@ func (r *drainRun) look(ctx context.Context) service.DrainPhase {
 }
 
 // view is what there is to see now.
-func (r *drainRun) view(s service.Status) drainView {
+func (r *run) view(s service.Status) view {
 	down := s.Child.State != supervisor.Running && s.Child.State != supervisor.Stopping
 	switch {
 	case down:
@@ -182,14 +181,15 @@ func (r *drainRun) view(s service.Status) drainView {
 	idle := s.At.Sub(r.quiet) >= settle && s.Sessions.Young == 0
 	if phase := d.status().Phase; idle && !down && (phase == service.DrainTelling || phase == service.DrainEnding) {
 		// By the log, in which anybody can have calls end that go on.
-		if r.open = r.node.parts.Census.Now(r.config().Hurry); r.open > 0 {
+		var young int // who has come while they were counted
+		if r.open, young = r.Node.Calls(r.config().Hurry); r.open > 0 {
 			r.quiet, idle = time.Now(), false
 		}
-		idle = idle && r.node.parts.Log.Sessions().Young == 0 // who has come while they were counted
+		idle = idle && young == 0
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return drainView{
+	return view{
 		at: s.At, then: d.request.Then, turn: d.turn, told: r.told(s), deadline: d.deadline,
 		idle: idle, down: down || r.ended,
 		serves:  s.Child.PID != r.replaced && service.Serves(service.Readiness(s)),
@@ -197,7 +197,7 @@ func (r *drainRun) view(s service.Status) drainView {
 	}
 }
 
-func (r *drainRun) hurried() bool {
+func (r *run) hurried() bool {
 	select {
 	case <-r.config().Hurry:
 		return true
@@ -207,7 +207,7 @@ func (r *drainRun) hurried() bool {
 }
 
 // told says by when readers of the record must have noticed that it is not to be used.
-func (r *drainRun) told(s service.Status) time.Time {
+func (r *run) told(s service.Status) time.Time {
 	since := r.d.unlisted
 	if s.Registry == nil || since.IsZero() {
 		return since
@@ -222,14 +222,14 @@ func (r *drainRun) told(s service.Status) time.Time {
 }
 
 // leave says how a phase has ended.
-func (r *drainRun) leave(phase service.DrainPhase, v drainView) {
+func (r *run) leave(phase service.DrainPhase, v view, seen service.Status) {
 	s := service.Step{Name: string(phase), Took: time.Since(r.d.status().Since)}
 	switch {
 	case phase == service.DrainTelling && v.idle:
 		s.Name, s.Detail = "readers", "not waited for: there is no call"
 	case phase == service.DrainTelling && v.at.Before(v.told):
 		s.Name, s.Detail = "readers", "not waited for to the end"
-	case phase == service.DrainTelling && r.node.parts.Registrar == nil:
+	case phase == service.DrainTelling && seen.Registry == nil:
 		s.Name, s.Detail = "readers", "none: the node is in no registry"
 	case phase == service.DrainTelling:
 		s.Name, s.Detail = "readers", "must have noticed"
@@ -237,7 +237,7 @@ func (r *drainRun) leave(phase service.DrainPhase, v drainView) {
 		return
 	case v.down && r.open > 0:
 		s.Name = "calls"
-		s.Err = fmt.Errorf("turnserver ended (%s) with %s", r.node.Status().Child.LastExit, counted(r.open, "call"))
+		s.Err = fmt.Errorf("turnserver ended (%s) with %s", seen.Child.LastExit, counted(r.open, "call"))
 		r.d.change(func() { r.d.err = s.Err })
 	case !v.down && v.late() && r.open > 0:
 		cut := &service.CutError{Calls: r.open}
@@ -256,13 +256,12 @@ func (r *drainRun) leave(phase service.DrainPhase, v drainView) {
 }
 
 // enter does what a phase begins with.
-func (r *drainRun) enter(phase service.DrainPhase, s service.Status) {
+func (r *run) enter(phase service.DrainPhase, s service.Status) {
 	var step service.Step
 	switch d := r.d; phase {
 	case service.DrainTelling:
 		r.quiet = s.At // what was seen while others had their turn says nothing
-		r.node.drained(true)
-		r.node.parts.Supervisor.Retire(service.CauseDrain) // one that dies now is not started again
+		r.Node.Away(true)
 		d.change(func() {
 			d.unlisted = s.At
 			d.limit(s.At.Add(d.request.Limit))
@@ -270,21 +269,20 @@ func (r *drainRun) enter(phase service.DrainPhase, s service.Status) {
 		})
 		step.Name, step.Detail = "unlisted", callsNow(s.Sessions)+", until "+d.status().Deadline.Format(time.DateTime)+" at most"
 	case service.DrainEnding:
-		step = r.refuse()
+		var pid int
+		pid, step = r.Child.RefuseCalls()
+		d.change(func() { d.refusing = pid })
 	case service.DrainHeld:
 		step = r.hold()
 	case service.DrainRestarting:
 		r.replaced = s.Child.PID
 		r.ended = false
-		r.node.emptying.Store(false) // one that does not serve is replaced as ever
-		r.node.parts.Supervisor.Restart(supervisor.ReasonRequested)
+		r.Child.RenewChild()
 		step = service.Step{Name: "restart", Detail: "turnserver is started anew"}
 	case service.DrainStopping:
 		step = service.Step{Name: "stop", Detail: "turnwarden ends"}
 	case service.DrainOver:
-		r.node.parts.Supervisor.Recall()
-		r.node.refuses(0)
-		r.node.drained(false)
+		r.Node.Away(false)
 		step = service.Step{Name: "over", Detail: "new clients are sent here again, unless something else is against it"}
 		if d.status().Since.IsZero() {
 			step.Detail = "before it began"
@@ -312,32 +310,16 @@ func callsNow(s service.SessionCounts) string {
 	return text
 }
 
-// refuse has the child take no new call, if its release can be told.
-func (r *drainRun) refuse() service.Step {
-	n := r.node
-	if v := n.facts().Running(); !v.CanDrain() {
-		return service.Step{Name: "refuse", Detail: fmt.Sprintf("coturn %v cannot refuse new calls; none is sent here", v)}
-	}
-	pid := n.parts.Supervisor.Child().PID
-	n.refuses(pid) // before any probe could be refused
-	if err := n.parts.Supervisor.Signal(syscall.SIGUSR1); err != nil {
-		n.refuses(0)
-		return service.Step{Name: "refuse", Detail: "nobody asks for a call", Err: err}
-	}
-	r.d.change(func() { r.d.refusing = pid })
-	return service.Step{Name: "refuse", Detail: "turnserver answers 403 to new calls"}
-}
-
 // hold leaves the node empty. A child that was told to refuse calls is of no more use,
 // and one that still has calls is to have none.
-func (r *drainRun) hold() service.Step {
+func (r *run) hold() service.Step {
 	detail := "turnserver runs and has no call"
 	r.d.mu.Lock()
 	useless := r.d.refusing != 0 || r.d.err != nil
 	r.d.mu.Unlock()
 	if useless {
 		r.ended = true
-		r.node.parts.Supervisor.Stop(service.CauseDrain)
+		r.Child.EndChild()
 		detail = "turnserver is down"
 	}
 	return service.Step{Name: "held", Detail: detail + ", until turnwarden resume"}

@@ -1,4 +1,4 @@
-package node
+package drain
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // follow reports a drain's steps, from the given one on, until it is over, and how it
 // goes meanwhile.
-func (n *Node) follow(ctx context.Context, d *drain, from int, report func(service.Step)) error {
+func (dr *Drainer) follow(ctx context.Context, d *drain, from int, report func(service.Step)) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -22,15 +22,15 @@ func (n *Node) follow(ctx context.Context, d *drain, from int, report func(servi
 		from += len(steps)
 		if over {
 			if d.status().Phase == service.DrainStopping {
-				n.awaitEnd(ctx)
+				dr.awaitEnd(ctx)
 			}
 			return err
 		}
 		select {
 		case <-news:
 		case <-tick.C:
-			report(n.progress(d))
-		case <-n.parts.Drainer.ended:
+			report(dr.progress(d))
+		case <-dr.ended:
 			if _, _, over, _ := d.since(from); !over {
 				return errStopping
 			}
@@ -41,10 +41,10 @@ func (n *Node) follow(ctx context.Context, d *drain, from int, report func(servi
 }
 
 // awaitEnd returns when the child has been stopped along with everything else.
-func (n *Node) awaitEnd(ctx context.Context) {
+func (dr *Drainer) awaitEnd(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for n.parts.Supervisor.Child().State != supervisor.Stopped {
+	for dr.Node.Status().Child.State != supervisor.Stopped {
 		select {
 		case <-ctx.Done():
 			return
@@ -54,8 +54,8 @@ func (n *Node) awaitEnd(ctx context.Context) {
 }
 
 // progress is how a drain goes, for those who wait for it.
-func (n *Node) progress(d *drain) service.Step {
-	s := n.Status()
+func (dr *Drainer) progress(d *drain) service.Step {
+	s := dr.Node.Status()
 	d.mu.Lock()
 	phase, before, unlisted, deadline := d.phase, d.before, d.unlisted, d.deadline
 	d.mu.Unlock()

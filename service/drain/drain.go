@@ -1,4 +1,4 @@
-package node
+package drain
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/turnwarden/turnwarden/service"
 )
 
-// DrainConfig says how a node is drained.
-type DrainConfig struct {
+// Config says how a node is drained.
+type Config struct {
 	Limit          time.Duration // of a drain at SIGTERM; 0 = none
 	Notice         time.Duration // how long readers of the record may take to notice
 	SessionTimeout time.Duration // after which a record that cannot be written is gone
@@ -28,33 +28,61 @@ type Lock interface {
 	Release() error
 }
 
+// Stage reads what turnserver is to be started with from its next start on, and says why
+// that cannot be: all stays as it was then.
+type Stage func(ctx context.Context, report func(service.Step)) error
+
+// Node is what is emptied.
+type Node interface {
+	Status() service.Status
+	Away(away bool) // has new calls kept away, or ends that
+	// Calls counts the calls, and those that may be a probe's own, by all there is to ask.
+	// It is to be quick once hurry is closed.
+	Calls(hurry <-chan struct{}) (open, young int)
+}
+
+// Child is the turnserver of the node.
+type Child interface {
+	// RefuseCalls has it take no new call, and returns its pid, 0 where it cannot be told.
+	RefuseCalls() (pid int, s service.Step)
+	EndChild()   // until RenewChild, or until calls are not kept away any more
+	RenewChild() // has it started anew, and replaced if it does not serve
+}
+
+// Parts are what a drain has to do with.
+type Parts struct {
+	Node  Node
+	Child Child
+	Lock  Lock  // nil = the node has no fleet
+	Stage Stage // nil = whatever a child is started with stays the same
+}
+
 // Drainer empties the node, one drain at a time. What is asked of it goes on when
 // whoever has asked is gone.
 type Drainer struct {
-	cfg      atomic.Pointer[DrainConfig]
-	node     *Node
-	lock     Lock // nil = the node has no fleet
+	Parts
+	cfg      atomic.Pointer[Config]
 	logger   *slog.Logger
 	requests chan *drain
 	pause    chan chan struct{}
 	ended    chan struct{} // closed when Run has returned
 
 	mu      sync.Mutex
-	current *drain    // nil = none
-	run     *drainRun // of the last drain that was begun; what is in it is the drain's goroutine's
+	current *drain // nil = none
+	run     *run   // of the last drain that was begun; what is in it is the drain's goroutine's
 }
 
-// NewDrainer returns a drainer that begins with Run.
-func NewDrainer(cfg DrainConfig, node *Node, lock Lock, logger *slog.Logger) *Drainer {
-	dr := &Drainer{node: node, lock: lock, logger: logger, requests: make(chan *drain, 1), pause: make(chan chan struct{}), ended: make(chan struct{})}
+// New returns a drainer that begins with Run.
+func New(cfg Config, p Parts, logger *slog.Logger) *Drainer {
+	dr := &Drainer{Parts: p, logger: logger, requests: make(chan *drain, 1), pause: make(chan chan struct{}), ended: make(chan struct{})}
 	dr.cfg.Store(&cfg)
 	return dr
 }
 
 // Configure changes how the node is drained, also by the drain under way.
-func (dr *Drainer) Configure(c DrainConfig) { dr.cfg.Store(&c) }
+func (dr *Drainer) Configure(c Config) { dr.cfg.Store(&c) }
 
-func (dr *Drainer) config() *DrainConfig { return dr.cfg.Load() }
+func (dr *Drainer) config() *Config { return dr.cfg.Load() }
 
 // Run drains when it is asked to. It returns when a drain was the last thing that
 // turnwarden had to do, and when ctx ends: by then the node is empty, or its time is up.
@@ -102,11 +130,8 @@ func (dr *Drainer) begin(r service.DrainRequest, by string) (d *drain, joined bo
 
 var errStopping = errors.New("turnwarden is stopping")
 
-// Status returns where the drain stands. A nil Drainer has none.
+// Status returns where the drain stands.
 func (dr *Drainer) Status() service.DrainStatus {
-	if dr == nil {
-		return service.DrainStatus{}
-	}
 	dr.mu.Lock()
 	d := dr.current
 	dr.mu.Unlock()
@@ -121,37 +146,36 @@ func (dr *Drainer) Status() service.DrainStatus {
 }
 
 // Drain empties the node and does what is to follow. It returns when that is done.
-func (n *Node) Drain(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error {
+func (dr *Drainer) Drain(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error {
 	switch {
 	case r.Then != service.ThenStop && r.Then != service.ThenRestart && r.Then != service.ThenHold:
 		return &service.RefusedError{Err: fmt.Errorf("found then %q; accepted: %s", r.Then, strings.Join([]string{service.ThenStop, service.ThenRestart, service.ThenHold}, ", "))}
 	case r.Limit < 0:
 		return &service.RefusedError{Err: fmt.Errorf("found a deadline of %v; accepted: 0s and more", r.Limit)}
 	}
-	if r.Then == service.ThenRestart && n.parts.Stage != nil {
-		if err := n.parts.Stage(ctx, report); err != nil {
+	if r.Then == service.ThenRestart && dr.Stage != nil {
+		if err := dr.Stage(ctx, report); err != nil {
 			return &service.RefusedError{Err: err}
 		}
 	}
-	d, joined, err := n.parts.Drainer.begin(r, by)
+	d, joined, err := dr.begin(r, by)
 	if err != nil {
 		return err
 	}
 	if joined {
 		report(service.Step{Name: "joined", Detail: "a drain is under way; the earlier deadline counts, and what was asked for last follows"})
 	}
-	return n.follow(ctx, d, 0, report)
+	return dr.follow(ctx, d, 0, report)
 }
 
 // Resume ends a drain, as far as that can be.
-func (n *Node) Resume(ctx context.Context, by string, report func(service.Step)) error {
-	dr := n.parts.Drainer
+func (dr *Drainer) Resume(ctx context.Context, by string, report func(service.Step)) error {
 	dr.mu.Lock()
 	d := dr.current
 	dr.mu.Unlock()
 	if d == nil {
 		err := errors.New("no drain is under way")
-		if !n.parts.Maintenance.Since().IsZero() {
+		if !dr.Node.Status().Maintenance.IsZero() {
 			err = fmt.Errorf("%w; the node is in maintenance, which turnwarden maintenance off ends", err)
 		}
 		return err
@@ -161,5 +185,5 @@ func (n *Node) Resume(ctx context.Context, by string, report func(service.Step))
 		return err
 	}
 	report(step)
-	return n.follow(ctx, d, from, report)
+	return dr.follow(ctx, d, from, report)
 }
