@@ -17,6 +17,8 @@ type Access struct {
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Origins []string       // of the web pages that may read answers
 	Rate    float64        // requests per second of an address, where there are no tokens; 0 = no limit
+	// PerClient is how many requests of one address behind a proxy may be under way; 0 = any number.
+	PerClient int
 }
 
 // guard is the one that asks.
@@ -24,6 +26,7 @@ type guard struct {
 	Access
 	origins   *cors.Cors
 	addresses *addressLimits
+	shares    shares
 }
 
 func newGuard(a Access) *guard {
@@ -51,11 +54,16 @@ func (g *guard) protect(next http.Handler, scope string, refuse refusal) http.Ha
 	if len(g.Allow) > 0 {
 		next = g.allow(next, refuse)
 	}
+	if g.sharing() {
+		next = g.share(next, refuse)
+	}
 	if g.origins != nil {
 		next = g.origins.Handler(next) // outermost: a preflight request brings no token
 	}
 	return next
 }
+
+func (g *guard) sharing() bool { return len(g.Proxies) > 0 && g.PerClient > 0 }
 
 // codes are the codes that this may add to those of a route.
 func (g *guard) codes() []int {
@@ -66,7 +74,7 @@ func (g *guard) codes() []int {
 	if g.Tokens != nil || len(g.Allow) > 0 {
 		codes = append(codes, http.StatusForbidden)
 	}
-	if g.Tokens != nil || g.Rate > 0 {
+	if g.Tokens != nil || g.Rate > 0 || g.sharing() {
 		codes = append(codes, http.StatusTooManyRequests)
 	}
 	return codes

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/time/rate"
+
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 // newLimiter allows that many requests per second, and as many at once; nil = any number.
@@ -44,10 +46,7 @@ type addressLimits struct {
 }
 
 func (a *addressLimits) of(addr netip.Addr) *rate.Limiter {
-	if addr.Is6() { // whoever has one address of a /64 has them all
-		p, _ := addr.Prefix(64) // 64 bits are in every IPv6 address
-		addr = p.Addr()
-	}
+	addr = gate.Client(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if l, ok := a.young[addr]; ok {

@@ -53,6 +53,7 @@ func openAPI(ctx context.Context, cfg config.API, listen listenFunc, logger *slo
 	}
 	limit := connections(maxConnections, 2)
 	a.gate, a.subscribers = gate.New(l.(gate.Socket), limit), limit/2
+	a.gate.Trust(a.access.Proxies)
 	a.Listener = a.gate
 	if cfg.TLS.Enabled() {
 		a.Listener = tls.NewListener(a.gate, a.over.Config())
@@ -65,6 +66,7 @@ func openAPI(ctx context.Context, cfg config.API, listen listenFunc, logger *slo
 func (a *apiSite) with(cfg config.API, logger *slog.Logger) (*apiSite, error) {
 	next := *a
 	next.access = transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit, Allow: config.Prefixes(cfg.AllowCIDRs), Proxies: config.Prefixes(cfg.TrustedProxies)}
+	next.access.PerClient = max(1, connections(maxConnections, 2)/8)
 	next.files = nil
 	if cfg.TokensFile != "" {
 		tokens := transport.NewTokens(cfg.RateLimit)

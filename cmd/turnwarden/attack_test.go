@@ -23,6 +23,7 @@ const attackEnv = "TURNWARDEN_TEST_ATTACK"
 type attack struct {
 	Addr, Token     string
 	Held, PerSecond int
+	Bodies          []string // addresses that are told of bodies that do not come
 }
 
 // attacked is what came of it.
@@ -65,6 +66,9 @@ func attackMain(description string) {
 		done.Codes = send(ctx, "http://"+a.Addr+"/turncredential", a.Token, a.PerSecond)
 		done.Took = time.Since(begin)
 	})
+	for _, addr := range a.Bodies {
+		all.Go(func() { promiseBodies(ctx, addr) })
+	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	cancel()
 	all.Wait()
@@ -166,6 +170,32 @@ func (c *holders) once(ctx context.Context, addr string, i int) {
 		}
 	}
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// promiseBodies makes 220 requests a second, each on a connection of its own, whose body never
+// comes. Before bodies were read ahead, those were all connections that there may be.
+func promiseBodies(ctx context.Context, addr string) {
+	tick := time.NewTicker(time.Second / 220)
+	defer tick.Stop()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		all.Go(func() {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn)
+		})
+	}
 }
 
 // send sends that many requests a second on kept connections until ctx ends, and counts

@@ -138,6 +138,7 @@ func runNode(f flags, logger *slog.Logger, stdout io.Writer, s *signals, thread 
 		n.Configure(is.facts())
 		is.configure(p, s.hurry)
 		if was.api != is.api {
+			is.api.gate.Trust(is.api.access.Proxies)
 			routes.use(is.api.access)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -29,11 +30,15 @@ type Gate struct {
 	limit  int
 	server *http.Server
 
-	mu     sync.Mutex
-	conns  map[net.Conn]*conn
-	turns  int64         // how often a connection has become idle
-	opened chan struct{} // closed while the gate is open
-	parked chan struct{} // closed while nobody is let in
+	listening sync.Once
+
+	mu      sync.Mutex
+	conns   map[net.Conn]*conn
+	clients map[netip.Addr]map[net.Conn]*conn // the same, by whose they are
+	proxies []netip.Prefix
+	turns   int64         // how often a connection has become idle
+	opened  chan struct{} // closed while the gate is open
+	parked  chan struct{} // closed while nobody is let in
 
 	closed    chan struct{} // at the end
 	closeOnce sync.Once
@@ -41,6 +46,7 @@ type Gate struct {
 
 type conn struct {
 	leave    context.CancelCauseFunc // ends its requests' contexts
+	client   netip.Addr              // zero = nobody in particular
 	idle     int64                   // since which turn; 0 = a request is being answered
 	answered bool                    // one has been
 }
@@ -48,10 +54,10 @@ type conn struct {
 // New returns an open gate. It bounds the connections and so their memory and file
 // descriptors: when there are too many, those that have been idle for longest are closed.
 // Who only holds connections open does not keep others out, as a listener would that
-// stops accepting. A limit of 0 is none.
+// stops accepting. One client has an eighth at most. A limit of 0 is none.
 func New(s Socket, limit int) *Gate {
 	g := &Gate{
-		Socket: s, limit: limit, conns: map[net.Conn]*conn{},
+		Socket: s, limit: limit, conns: map[net.Conn]*conn{}, clients: map[netip.Addr]map[net.Conn]*conn{},
 		opened: make(chan struct{}), parked: make(chan struct{}), closed: make(chan struct{}),
 	}
 	close(g.opened)
@@ -77,9 +83,11 @@ func (g *Gate) enter(ctx context.Context, c net.Conn) context.Context {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.turns++
-	g.conns[c] = &conn{leave: leave, idle: g.turns}
+	entered := &conn{leave: leave, idle: g.turns}
+	g.conns[c] = entered
+	g.join(c, entered)
 	if g.limit > 0 && len(g.conns) > g.limit {
-		g.makeRoom()
+		g.makeRoom(g.conns, 1+g.limit/16)
 	}
 	return ctx
 }
@@ -103,15 +111,15 @@ func (g *Gate) follow(nc net.Conn, state http.ConnState) {
 // makeRoom closes up to half of what is idle, the oldest first, and so many at once that
 // a flood of connections does not cost a look at all of them for each. With all others
 // busy, it is the new one that goes.
-func (g *Gate) makeRoom() {
+func (g *Gate) makeRoom(among map[net.Conn]*conn, most int) {
 	var idle []net.Conn
-	for nc, c := range g.conns {
+	for nc, c := range among {
 		if c.idle != 0 {
 			idle = append(idle, nc)
 		}
 	}
 	slices.SortFunc(idle, func(a, b net.Conn) int { return int(g.conns[a].idle - g.conns[b].idle) })
-	for _, nc := range idle[:min((len(idle)+1)/2, 1+g.limit/16)] {
+	for _, nc := range idle[:min((len(idle)+1)/2, most)] {
 		hangUp(nc)
 		g.forget(nc, g.conns[nc])
 	}
@@ -120,6 +128,7 @@ func (g *Gate) makeRoom() {
 func (g *Gate) forget(nc net.Conn, c *conn) {
 	c.leave(nil)
 	delete(g.conns, nc)
+	g.part(nc, c)
 }
 
 // hangUp says no farewell, for which TLS would wait.
@@ -132,6 +141,7 @@ func hangUp(nc net.Conn) {
 
 // Accept implements net.Listener for the server.
 func (g *Gate) Accept() (net.Conn, error) {
+	g.listening.Do(func() { guarded(g.server) })
 	for {
 		c, err := g.Socket.Accept()
 		if err == nil {
