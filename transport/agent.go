@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 const (
@@ -81,7 +80,7 @@ func (a *Agent) answer(conn net.Conn) {
 }
 
 // nodeCheck says what HAProxy is to do with a node.
-func nodeCheck(n *fleet.Node) string {
+func nodeCheck(n *service.FleetNode) string {
 	switch {
 	case n == nil, n.Doubt != "", n.Record.State == service.StateDown, n.Record.State == service.StateForeignServer:
 		return "down"
@@ -92,7 +91,7 @@ func nodeCheck(n *fleet.Node) string {
 }
 
 // fleetCheck says what HAProxy is to do with the fleet as a whole.
-func fleetCheck(s *fleet.Snapshot) string {
+func fleetCheck(s *service.Fleet) string {
 	var free, capacity float64
 	up := false
 	for _, n := range s.Nodes {

@@ -40,7 +40,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil || base.RawQuery != "" {
 		return nil, fmt.Errorf("found the URL %q; accepted: one such as https://turn-1.example.org:13478, without a user and a query", base.Redacted())
 	}
-	if c.Token != "" && base.Scheme == "http" && !c.InsecureHTTP && !loopback(base.Hostname()) {
+	if c.Token != "" && base.Scheme == "http" && !c.InsecureHTTP && !Loopback(base.Hostname()) {
 		return nil, fmt.Errorf("found a token for %s; accepted: https, for the token would cross the network in the clear, or InsecureHTTP", c.URL)
 	}
 	client := http.Client{Timeout: 5 * time.Second}
@@ -77,7 +77,8 @@ func query(r service.CredentialRequest) string {
 	return q.Encode()
 }
 
-func loopback(host string) bool {
+// Loopback says whether what a host says to itself goes over no network.
+func Loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.IsLoopback()
 }

@@ -12,8 +12,6 @@ import (
 	kithttp "github.com/go-kit/kit/transport/http"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 // Server is a node of the fleet as GET /v1/pick and GET /v1/fleet tell of it.
@@ -55,7 +53,7 @@ type FleetStatus struct {
 }
 
 // NewFleetStatus tells of a fleet what may be told.
-func NewFleetStatus(s *fleet.Snapshot, session directory.Status, now time.Time) FleetStatus {
+func NewFleetStatus(s *service.Fleet, session service.Session, now time.Time) FleetStatus {
 	t := FleetStatus{
 		At: now, Live: s.Live(now), Seen: s.Confirmed, ZooKeeper: string(session.State), Error: session.LastError,
 		Rejected: s.Rejected, Nodes: make([]Server, 0, len(s.Nodes)),

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 // NewFleetEvents returns the events of a fleet for at most limit subscribers at a time:
@@ -29,7 +28,7 @@ type nodeNews struct {
 	Held       bool   `json:"held,omitempty"`
 }
 
-func (e *Events) fleet(s *fleet.Snapshot, now time.Time, told map[string]nodeNews) {
+func (e *Events) fleet(s *service.Fleet, now time.Time, told map[string]nodeNews) {
 	e.tell("", "fleet", struct {
 		Live     bool `json:"live"`
 		Complete bool `json:"complete"`

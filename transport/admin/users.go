@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/credential"
 )
 
 // Accounts is what an operator may ask about the users of the userdb.
 type Accounts interface {
-	Import(ctx context.Context, c credential.Imported, by string, report func(service.Step)) error
-	Users(ctx context.Context) ([]credential.User, error)
+	Import(ctx context.Context, c service.Imported, by string, report func(service.Step)) error
+	Users(ctx context.Context) ([]service.User, error)
 	Prune(ctx context.Context, names []string, by string, report func(service.Step)) error
 }
 
@@ -44,7 +43,7 @@ type pruneRequest struct{ Names []string }
 
 func handleUsers(mux *http.ServeMux, a Accounts) {
 	mux.Handle("POST "+pathImport, stream(func(ctx context.Context, c Imported, by string, report func(service.Step)) error {
-		return a.Import(ctx, credential.Imported{Username: c.UserID, Password: credential.Secret(c.Password), Expires: time.UnixMilli(c.ExpiredTime)}, by, report)
+		return a.Import(ctx, service.Imported{Username: c.UserID, Password: service.Secret(c.Password), Expires: time.UnixMilli(c.ExpiredTime)}, by, report)
 	}))
 	mux.HandleFunc("GET "+pathUsers, func(w http.ResponseWriter, r *http.Request) {
 		users, err := a.Users(r.Context())

@@ -11,8 +11,6 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/fleet"
 	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
@@ -83,7 +81,7 @@ func unused(s service.GatewayStatus) []string {
 // nodesOf lists those first that want to be looked at.
 func nodesOf(s service.GatewayStatus) page.Section {
 	nodes := slices.Clone(s.Fleet.Nodes)
-	slices.SortStableFunc(nodes, func(a, b *fleet.Node) int {
+	slices.SortStableFunc(nodes, func(a, b *service.FleetNode) int {
 		return cmp.Compare(stateOf(s, a).Tone.Weight(), stateOf(s, b).Tone.Weight())
 	})
 	table := &page.Table{Columns: []string{"Server", "State", "Headroom", "Allocations", "Place", "Generation", "Written", "Version"}}
@@ -101,7 +99,7 @@ func nodesOf(s service.GatewayStatus) page.Section {
 	return section
 }
 
-func rowOf(s service.GatewayStatus, n *fleet.Node) []page.Cell {
+func rowOf(s service.GatewayStatus, n *service.FleetNode) []page.Cell {
 	r := &n.Record
 	place := r.Region
 	if r.Zone != "" && r.Zone != r.Region {
@@ -118,7 +116,7 @@ func rowOf(s service.GatewayStatus, n *fleet.Node) []page.Cell {
 	}
 }
 
-func stateOf(s service.GatewayStatus, n *fleet.Node) page.Cell {
+func stateOf(s service.GatewayStatus, n *service.FleetNode) page.Cell {
 	state := page.Cell{Text: n.State(), Tone: page.Good, Detail: whyNot(n, s.Avoided)}
 	switch {
 	case state.Text == service.StateDown || state.Text == service.StateForeignServer:
@@ -139,7 +137,7 @@ func room(free, capacity float64) page.Cell {
 }
 
 // whyNot says why no client is sent to a node, or not gladly; "" = nothing is wrong with it.
-func whyNot(n *fleet.Node, avoided map[string]string) string {
+func whyNot(n *service.FleetNode, avoided map[string]string) string {
 	state, up := n.State(), n.Candidate().Up
 	why, refused := avoided[n.Name]
 	switch {
@@ -153,15 +151,15 @@ func whyNot(n *fleet.Node, avoided map[string]string) string {
 		return ""
 	default:
 		return cmp.Or(map[string]string{
-			service.StateWarming:       "has not measured its traffic yet",
-			service.StateFull:          "refuses further allocations: its quota or its relay ports are used up",
-			service.StateDown:          "its TURN server does not serve",
-			service.StateDraining:      "waits for its calls to end",
-			service.StateMaintenance:   "its operator wants no new clients there",
-			service.StateForeignServer: "somebody else has the port of its TURN server",
-			string(fleet.Stale):        "its record has not been written for three of its intervals",
-			string(fleet.Superseded):   "another node has registered under its address since",
-			string(fleet.Forbidden):    "its address is outside gateway.node.allow_cidrs",
+			service.StateWarming:           "has not measured its traffic yet",
+			service.StateFull:              "refuses further allocations: its quota or its relay ports are used up",
+			service.StateDown:              "its TURN server does not serve",
+			service.StateDraining:          "waits for its calls to end",
+			service.StateMaintenance:       "its operator wants no new clients there",
+			service.StateForeignServer:     "somebody else has the port of its TURN server",
+			string(service.NodeStale):      "its record has not been written for three of its intervals",
+			string(service.NodeSuperseded): "another node has registered under its address since",
+			string(service.NodeForbidden):  "its address is outside gateway.node.allow_cidrs",
 		}[state], "says nothing that this version understands")
 	}
 }
@@ -186,7 +184,7 @@ func answersOf(s service.GatewayStatus) page.Section {
 
 func sightOf(s service.GatewayStatus) page.Section {
 	session := page.Cell{Text: string(s.Session.State), Tone: page.Warn}
-	if s.Session.State == directory.Connected {
+	if s.Session.State == service.SessionConnected {
 		session.Tone = page.Good
 	}
 	facts := []page.Fact{{Name: "ZooKeeper session", Cell: session}}

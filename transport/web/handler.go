@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/registry"
 	"github.com/turnwarden/turnwarden/transport"
 	"github.com/turnwarden/turnwarden/transport/web/page"
 )
@@ -97,7 +96,7 @@ func sight(s service.GatewayStatus) string {
 }
 
 // registration says in words where the registration stands.
-func registration(r registry.Status) string {
+func registration(r service.Registration) string {
 	switch {
 	case r.Conflict != "":
 		return "conflict: " + r.Conflict

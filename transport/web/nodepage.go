@@ -11,10 +11,6 @@ import (
 	"github.com/prometheus/common/version"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/credential"
-	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/probe"
-	"github.com/turnwarden/turnwarden/service/supervisor"
 	"github.com/turnwarden/turnwarden/transport/web/page"
 )
 
@@ -105,7 +101,7 @@ func throughput(s service.Status) page.Section {
 func turnServer(s service.Status) page.Section {
 	c := s.Child
 	state := page.Cell{Text: string(c.State), Tone: page.Warn}
-	if c.State == supervisor.Running {
+	if c.State == service.ChildRunning {
 		state.Tone = page.Good
 	}
 	facts := []page.Fact{{Name: "State", Cell: state}}
@@ -174,19 +170,19 @@ func probes(s service.Status) page.Section {
 
 // probeStages has a row for each stage that was asked in the last round over any
 // transport. None is asked after one that failed.
-func probeStages(answers []probe.Answer) *page.Table {
+func probeStages(answers []service.ProbeAnswer) *page.Table {
 	t := &page.Table{Caption: "Stages of the last round", Columns: []string{"The server"}}
 	for _, a := range answers {
 		t.Columns = append(t.Columns, strings.ToUpper(string(a.Transport)))
 	}
 	for _, stage := range []struct{ name, text string }{
-		{probe.StageResolve, "has opened the port"},
-		{probe.StageTLS, "shows a certificate"},
-		{probe.StageBind, "answers a Binding"},
-		{probe.StageUnauthorized, "refuses an Allocate without a credential"},
-		{probe.StageAllocate, "grants an Allocate with the credential, or is full"},
-		{probe.StageRelay, "relays a packet"},
-		{probe.StageRefresh, "ends the allocation"},
+		{service.StageResolve, "has opened the port"},
+		{service.StageTLS, "shows a certificate"},
+		{service.StageBind, "answers a Binding"},
+		{service.StageUnauthorized, "refuses an Allocate without a credential"},
+		{service.StageAllocate, "grants an Allocate with the credential, or is full"},
+		{service.StageRelay, "relays a packet"},
+		{service.StageRefresh, "ends the allocation"},
 	} {
 		row, asked := []page.Cell{{Text: stage.text}}, false
 		for _, a := range answers {
@@ -238,9 +234,9 @@ func generations(s service.Status) page.Section {
 		}
 		state := page.Cell{Text: string(g.State)}
 		switch g.State {
-		case credential.Active:
+		case service.GenerationActive:
 			state.Tone = page.Good
-		case credential.Revoked:
+		case service.GenerationRevoked:
 			state.Tone = page.Bad
 		}
 		all.Rows = append(all.Rows, []page.Cell{{Text: strconv.FormatUint(g.ID, 10)}, state, published, left, {Text: fetched}})
@@ -256,7 +252,7 @@ func record(s service.Status) page.Section {
 		return section
 	}
 	session := page.Cell{Text: string(r.Session.State), Tone: page.Warn}
-	if r.Session.State == directory.Connected {
+	if r.Session.State == service.SessionConnected {
 		session.Tone = page.Good
 	}
 	registered := page.Cell{Text: "no", Tone: page.Warn}
