@@ -40,7 +40,7 @@ func openAPI(ctx context.Context, cfg config.API, listen listenFunc, logger *slo
 	a := &apiSite{scheme: "http", over: new(transport.TLS)}
 	if cfg.TLS.Enabled() {
 		a.scheme = "https"
-	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !config.Loopback(host) {
+	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !transport.Loopback(host) {
 		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "address", cfg.Listen)
 	}
 	a, err := a.with(cfg, logger)

@@ -16,6 +16,7 @@ import (
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/directory"
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 func (s *site) prepareRegistry(cfg config.Node, logger *slog.Logger) (err error) {
@@ -34,7 +35,7 @@ func (s *site) findAddress(cfg config.Node, logger *slog.Logger) (err error) {
 	if s.restAddr, err = advertised(cfg.Registry.Advertise, s.api.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
 		return err
 	}
-	if host, _, _ := net.SplitHostPort(s.restAddr); config.Loopback(host) {
+	if host, _, _ := net.SplitHostPort(s.restAddr); transport.Loopback(host) {
 		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", s.restAddr)
 	}
 	return nil

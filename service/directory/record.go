@@ -19,6 +19,10 @@ var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 // NodeName says whether a node may be called so. Its record is the child of that name.
 func NodeName(name string) bool { return nodeName.MatchString(name) }
 
+// FastestMbps is the fastest Ethernet there is (IEEE 802.3df). It bounds what one record can
+// claim, and with it how many of all picks a broken or malicious one can draw to itself.
+const FastestMbps = 800_000
+
 // Record is what a node says about itself to those who choose a server. It never
 // holds a secret: everybody who reaches ZooKeeper can read it.
 type Record struct {

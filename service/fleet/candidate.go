@@ -32,10 +32,6 @@ const (
 // defaultInterval is that of a record that does not say, in seconds.
 const defaultInterval = 10
 
-// fastestMbps bounds what one record can claim, and with it how many of all picks
-// a broken or malicious one can draw to itself: no Ethernet is faster.
-const fastestMbps = 800_000
-
 // NewCandidate reads a record for the picker. A node without a state announces the
 // seed's two keys alone, and is up while it has free traffic.
 func NewCandidate(r *directory.Record, fresh bool) Candidate {
@@ -43,8 +39,8 @@ func NewCandidate(r *directory.Record, fresh bool) Candidate {
 		Node:         r.Node,
 		Region:       r.Region,
 		Zone:         r.Zone,
-		FreeMbps:     min(r.FreeTraffic, fastestMbps),
-		CapacityMbps: min(r.CapacityMbps, fastestMbps),
+		FreeMbps:     min(r.FreeTraffic, directory.FastestMbps),
+		CapacityMbps: min(r.CapacityMbps, directory.FastestMbps),
 		Allocations:  max(r.Allocations, 0),
 		Seq:          r.Seq,
 		IntervalSec:  r.IntervalSec,
@@ -64,7 +60,7 @@ func NewCandidate(r *directory.Record, fresh bool) Candidate {
 		if used := max(r.RxMbps, r.TxMbps); r.FreeTraffic == 0 && r.CapacityMbps > 0 {
 			// The record stops at zero; how far a server is beyond its capacity
 			// decides who is picked when all are.
-			c.FreeMbps = min(0, max(r.CapacityMbps-used, -fastestMbps))
+			c.FreeMbps = min(0, max(r.CapacityMbps-used, -directory.FastestMbps))
 		}
 	case stateFull:
 		// It refuses nearly every call (486, 508), yet somebody may just have hung

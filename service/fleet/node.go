@@ -98,7 +98,7 @@ func accept(c directory.Change, at time.Time) (*Node, *rejection) {
 	r.Node = c.Name
 	r.Unknown = nil
 	for _, mbps := range []*float64{&r.FreeTraffic, &r.CapacityMbps, &r.RxMbps, &r.TxMbps} {
-		*mbps = min(*mbps, fastestMbps)
+		*mbps = min(*mbps, directory.FastestMbps)
 	}
 	r.Allocations = min(max(r.Allocations, 0), maxAllocations)
 	return &Node{Name: c.Name, Record: r, Registration: c.Czxid, Written: at}, nil

@@ -458,10 +458,10 @@ func FuzzAccept(f *testing.F) {
 		if bad != nil {
 			return
 		}
-		if c := n.Candidate(); c.FreeMbps > fastestMbps || c.Node != name {
+		if c := n.Candidate(); c.FreeMbps > directory.FastestMbps || c.Node != name {
 			t.Errorf("candidate %+v", c)
 		}
-		if r := n.Record; max(r.FreeTraffic, r.CapacityMbps, r.RxMbps, r.TxMbps) > fastestMbps || r.Allocations < 0 || r.Allocations > 1<<20 {
+		if r := n.Record; max(r.FreeTraffic, r.CapacityMbps, r.RxMbps, r.TxMbps) > directory.FastestMbps || r.Allocations < 0 || r.Allocations > 1<<20 {
 			t.Errorf("record %+v", r)
 		}
 		if every := interval(&n.Record); every < time.Second || every > time.Hour {

@@ -3,15 +3,11 @@ package traffic
 import (
 	"fmt"
 	"strings"
+
+	"github.com/turnwarden/turnwarden/service/directory"
 )
 
-const (
-	bytesPerMegabit = 1e6 / 8
-
-	// fastestMbps is the fastest Ethernet there is (IEEE 802.3df), for
-	// interfaces that do not say how fast they are.
-	fastestMbps = 800_000
-)
+const bytesPerMegabit = 1e6 / 8
 
 // DeviceSample is one interface's part of a sample.
 type DeviceSample struct {
@@ -71,7 +67,7 @@ func rates(prev, next Reading, capacityMbps float64) ([]DeviceSample, error) {
 		if now.RxBytes < was.RxBytes || now.TxBytes < was.TxBytes {
 			return nil, fmt.Errorf("measure rates: a counter of %s ran backwards", now.Name)
 		}
-		ceiling := fastestMbps * bytesPerMegabit
+		ceiling := directory.FastestMbps * bytesPerMegabit // for interfaces that do not say how fast they are
 		if now.CapacityBytesPerSecond > 0 {
 			ceiling = max(now.CapacityBytesPerSecond, capacityMbps*bytesPerMegabit)
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/turnwarden/turnwarden/service/directory"
 )
 
 func TestRates(t *testing.T) {
@@ -131,7 +133,7 @@ func FuzzRates(f *testing.F) {
 				continue
 			}
 			d, speed := devices[0], next.Devices[0].SpeedMbps
-			most := fastestMbps * bytesPerMegabit
+			most := directory.FastestMbps * bytesPerMegabit
 			if speed > 0 {
 				most = max(speed, capacity) * bytesPerMegabit
 			}

@@ -108,14 +108,6 @@ func checkZooKeeper(servers []string, path string, t TLS, bad func(key, found, r
 	}
 }
 
-func Loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
-}
-
 func validZNode(path string) bool {
 	if !strings.HasPrefix(path, "/") || path == "/" {
 		return false

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/turnwarden/turnwarden/transport"
 )
 
 // checkAPI: an address that others can reach needs something that tells callers apart,
@@ -19,7 +21,7 @@ func checkAPI(a *API, published bool, bad func(key, found, remedy string)) {
 		bad("api.listen", strconv.Quote(a.Listen), "address:port, such as 127.0.0.1:13478")
 	case number == 0 && published:
 		bad("api.listen", strconv.Quote(a.Listen), "a fixed port, or registry.advertise, for the address is published in ZooKeeper")
-	case !a.guarded() && !a.AllowUnauthenticated && !Loopback(host):
+	case !a.guarded() && !a.AllowUnauthenticated && !transport.Loopback(host):
 		bad("api.listen", strconv.Quote(a.Listen),
 			"a loopback address; on any other address whoever can reach it gets TURN credentials: set api.tokens_file, api.tls.client_ca_file or api.allow_cidrs, or api.allow_unauthenticated: true if a firewall keeps strangers out")
 	}
@@ -78,5 +80,5 @@ func (a API) guarded() bool {
 // Exposed says whether others than this host get credentials without being told apart.
 func (a API) Exposed() bool {
 	host, _, _ := net.SplitHostPort(a.Listen)
-	return a.AllowUnauthenticated && !Loopback(host) && !a.guarded()
+	return a.AllowUnauthenticated && !transport.Loopback(host) && !a.guarded()
 }
