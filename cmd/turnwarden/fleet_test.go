@@ -44,7 +44,7 @@ func gather(t *testing.T, gateways ...*gatewayProcess) *callers {
 	for _, g := range gateways {
 		for range 2 {
 			c.clients.Go(func() {
-				pace := time.NewTicker(60 * time.Millisecond)
+				pace := time.NewTicker(150 * time.Millisecond)
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					c.call(ctx, g)

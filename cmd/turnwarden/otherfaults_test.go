@@ -27,6 +27,7 @@ type otherFault struct {
 	bound   time.Duration // until it is noticed
 	within  time.Duration // until clients are served; 0 = it has no bound
 	once    bool          // it takes too long to be caused again
+	held    func(t *testing.T)
 	run     func(t *testing.T) times
 }
 
@@ -124,7 +125,7 @@ var otherFaults = []otherFault{
 		run:     slowSIGTERM,
 	},
 	{
-		name: "TLS fails alone: the certificate that it was told to read again has expired", bound: hangBound, within: recoveryBound,
+		name: "TLS fails alone: the certificate that it was told to read again has expired", bound: hangBound, within: recoveryBound, held: TestTLSFailsAlone,
 		clients: "TLS clients refuse the handshake, the others are served: it stays offered, with a note in /-/ready. Over with a good one and turnwarden reload",
 		run:     tlsFails,
 	},
