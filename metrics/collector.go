@@ -7,9 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/credential"
-	"github.com/turnwarden/turnwarden/service/probe"
-	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 // StatusFunc takes one consistent view of the node. It must not wait for a disk,
@@ -76,7 +73,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter(ch)
 	reasons := service.Readiness(s)
 	e.bool(ready, service.Ready(reasons))
-	e.stateset(nodeState, service.State(reasons), service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance, service.StateForeignServer)
+	e.stateset(nodeState, service.State(reasons), service.NodeStates()...)
 	e.bool(draining, s.Draining)
 	e.time(drainEnds, s.Drain.Deadline)
 	e.gauge(nodeInfo, 1, s.Node, s.Region, s.Zone, s.Version)
@@ -125,9 +122,8 @@ func (e emitter) stateset(d *prometheus.Desc, current string, states ...string) 
 }
 
 func (e emitter) child(s service.Status) {
-	e.bool(childUp, s.Child.State == supervisor.Running)
-	e.stateset(childState, string(s.Child.State), string(supervisor.Starting), string(supervisor.Running),
-		string(supervisor.Backoff), string(supervisor.Stopping), string(supervisor.Stopped))
+	e.bool(childUp, s.Child.State == service.ChildRunning)
+	e.stateset(childState, string(s.Child.State), service.ChildStates()...)
 	e.gauge(childInfo, 1, s.Coturn)
 	e.process(s.Child.PID, s.Child.StartedAt, s.Sockets)
 	e.sockets(s)
@@ -135,7 +131,7 @@ func (e emitter) child(s service.Status) {
 
 func (e emitter) probe(s service.Status) {
 	if len(s.Probe.Answers) == 0 {
-		e.bool(probeSuccess, false, string(probe.UDP)) // no child runs
+		e.bool(probeSuccess, false, string(service.ProbeUDP)) // no child runs
 	}
 	for i, a := range s.Probe.Answers {
 		transport := string(a.Transport)
@@ -181,15 +177,15 @@ func (e emitter) credential(s service.Status) {
 		e.gauge(age, max(0, s.At.Sub(s.Credential.Published).Seconds()))
 	}
 	e.gauge(handedOut, float64(s.Credential.Active))
-	count := map[credential.State]int{}
-	var newest [credentialSlots]credential.GenerationStatus
+	count := map[service.GenerationState]int{}
+	var newest [credentialSlots]service.GenerationStatus
 	for _, g := range s.Credential.Generations {
 		count[g.State]++
 		if slot := &newest[g.ID%credentialSlots]; g.ID >= slot.ID {
 			*slot = g
 		}
 	}
-	for _, state := range []credential.State{credential.Pending, credential.Verified, credential.Active, credential.Retiring, credential.Revoked} {
+	for _, state := range service.GenerationStates() {
 		e.gauge(generation, float64(count[state]), string(state))
 		for i, g := range newest {
 			e.bool(slotState, g.State == state, strconv.Itoa(i), string(state))

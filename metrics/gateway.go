@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/fleet"
 )
 
 var (
@@ -28,14 +27,6 @@ var (
 	gatewayClock    = desc("gateway_clock_difference_seconds", "Greatest difference between the clock of a node and the gateway's own, by whole seconds.")
 	gatewayKept     = desc("gateway_credentials_kept", "Credentials of nodes in memory.")
 )
-
-// nodeStates are the states that are counted one by one.
-func nodeStates() []string {
-	return []string{
-		service.StateUp, service.StateWarming, service.StateFull, service.StateDown, service.StateDraining, service.StateMaintenance,
-		service.StateForeignServer, string(fleet.Stale), string(fleet.Superseded), string(fleet.Forbidden),
-	}
-}
 
 // gatewayCollector turns a GatewayStatus into series at scrape time.
 type gatewayCollector struct{ status func() service.GatewayStatus }
@@ -63,8 +54,8 @@ func (c *gatewayCollector) Collect(ch chan<- prometheus.Metric) {
 	e.session(s.Session)
 }
 
-func (e emitter) fleet(s *fleet.Snapshot) {
-	states := nodeStates()
+func (e emitter) fleet(s *service.Fleet) {
+	states := service.FleetStates()
 	count := make(map[string]int)
 	for _, n := range s.Nodes {
 		state := n.State()

@@ -13,11 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/credential"
-	"github.com/turnwarden/turnwarden/service/directory"
-	"github.com/turnwarden/turnwarden/service/probe"
-	"github.com/turnwarden/turnwarden/service/registry"
-	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 const namespace = "turnwarden"
@@ -25,10 +20,10 @@ const namespace = "turnwarden"
 // Metrics holds the registry of one process and the counters its parts write to: those
 // of a node or those of a gateway.
 type Metrics struct {
-	Supervisor supervisor.Metrics
-	Credential credential.Metrics
-	Probe      probe.Metrics
-	Registry   registry.Metrics
+	Supervisor service.SupervisorMetrics
+	Credential service.CredentialMetrics
+	Probe      service.ProbeMetrics
+	Registry   service.DirectoryMetrics
 	Cancelled  kitmetrics.Counter
 	Gateway    service.GatewayMetrics
 	FileUsable kitmetrics.Gauge
@@ -76,8 +71,8 @@ type histogram struct{ prometheus.Histogram }
 func (h histogram) With(...string) kitmetrics.Histogram { return h }
 
 // directory returns the counters of a ZooKeeper session.
-func (m *Metrics) directory() directory.Metrics {
-	return directory.Metrics{
+func (m *Metrics) directory() service.DirectoryMetrics {
+	return service.DirectoryMetrics{
 		Operations: m.counter("zookeeper_operations_total", "ZooKeeper operations attempted, by operation.", "operation"),
 		Failures:   m.counter("zookeeper_operation_failures_total", "ZooKeeper operations that failed, by operation.", "operation"),
 	}
@@ -132,7 +127,7 @@ func (m *Metrics) counter(name, help string, labels ...string) *kitprometheus.Co
 // byTransport begins with the one that every server has, unless it is told not to.
 func (m *Metrics) byTransport(opts prometheus.HistogramOpts) *kitprometheus.Histogram {
 	v := prometheus.NewHistogramVec(opts, []string{"transport"})
-	v.WithLabelValues(string(probe.UDP))
+	v.WithLabelValues(string(service.ProbeUDP))
 	m.registry.MustRegister(v)
 	return kitprometheus.NewHistogram(v)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/turnwarden/turnwarden/service/probe"
+	"github.com/turnwarden/turnwarden/service"
 )
 
 // maxProbes bounds what /probe costs at any moment.
@@ -28,7 +28,7 @@ const (
 // blackbox_exporter's names where it has them. It asks as a stranger: a credential
 // of ours is nobody else's business. Whom it may ask is named beforehand, or anybody
 // could have it send packets to anybody.
-func ProbeHandler(allowed func() []probe.Allow) http.Handler {
+func ProbeHandler(allowed func() []service.ProbeAllow) http.Handler {
 	slots := make(chan struct{}, maxProbes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hosts := allowed()
@@ -36,12 +36,12 @@ func ProbeHandler(allowed func() []probe.Allow) http.Handler {
 			http.Error(w, "target: probe.allow_targets of this node's configuration names none", http.StatusForbidden)
 			return
 		}
-		uri, err := probe.ParseURI(r.URL.Query().Get("target"))
+		uri, err := service.ParseProbeURI(r.URL.Query().Get("target"))
 		if err != nil {
 			http.Error(w, "target: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		if !slices.ContainsFunc(hosts, func(a probe.Allow) bool { return a.Covers(uri) }) {
+		if !slices.ContainsFunc(hosts, func(a service.ProbeAllow) bool { return a.Covers(uri) }) {
 			http.Error(w, fmt.Sprintf("target: %s is not in probe.allow_targets of this node's configuration", uri.Host), http.StatusForbidden)
 			return
 		}
@@ -57,7 +57,7 @@ func ProbeHandler(allowed func() []probe.Allow) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		begin := time.Now()
-		_, report := uri.Ask(ctx, probe.Question{Timeout: limit})
+		_, report := uri.Ask(ctx, service.ProbeQuestion{Timeout: limit})
 		promhttp.HandlerFor(probed(report, time.Since(begin)), promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	})
 }
@@ -73,7 +73,7 @@ func scrapeTimeout(r *http.Request) time.Duration {
 }
 
 // probed turns a report into series.
-func probed(report probe.Report, took time.Duration) *prometheus.Registry {
+func probed(report service.ProbeReport, took time.Duration) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	gauge := func(name, help string, v float64) {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
@@ -90,7 +90,7 @@ func probed(report probe.Report, took time.Duration) *prometheus.Registry {
 		}
 		success.WithLabelValues(s.Stage).Set(ok)
 		duration.WithLabelValues(s.Stage).Set(s.Took.Seconds())
-		if s.Stage == probe.StageResolve {
+		if s.Stage == service.StageResolve {
 			gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", s.Took.Seconds())
 		}
 	}

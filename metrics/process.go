@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/procfs"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
 var (
@@ -26,7 +25,7 @@ var (
 // process writes what the kernel says of the child. client_golang's own process
 // collector would add two network series that belong to the network namespace,
 // not to the process. A child that has just died has no series.
-func (e emitter) process(pid int, started time.Time, files supervisor.SocketSample) {
+func (e emitter) process(pid int, started time.Time, files service.SocketSample) {
 	if pid == 0 {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
 var (
@@ -51,7 +50,7 @@ func (e emitter) sessions(s service.Status) {
 	e.counter(dropped, s.Sessions.Dropped)
 }
 
-func (e emitter) histogram(d *prometheus.Desc, h coturn.Histogram) {
+func (e emitter) histogram(d *prometheus.Desc, h service.Histogram) {
 	buckets, n := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 	for i, bound := range h.Bounds {
 		n += h.Counts[i]

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"github.com/turnwarden/turnwarden/service"
-	"github.com/turnwarden/turnwarden/service/directory"
 )
 
 var (
@@ -14,9 +13,8 @@ var (
 	advertised  = desc("advertised_free_bytes_per_second", "Headroom as last published in ZooKeeper.")
 )
 
-func (e emitter) session(s directory.Status) {
-	e.stateset(zkState, string(s.State), string(directory.Connecting), string(directory.Connected),
-		string(directory.Disconnected), string(directory.Expired))
+func (e emitter) session(s service.Session) {
+	e.stateset(zkState, string(s.State), service.SessionStates()...)
 	e.counter(expirations, s.Expirations)
 }
 

@@ -4,18 +4,19 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/turnwarden/turnwarden/service/directory"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// The states of a record: up, or the first reason why a node is not to be used.
+// The states of a record, as directory has them.
 const (
-	StateUp            = "up"
-	StateWarming       = "warming"        // nothing has been measured yet
-	StateFull          = "full"           // 486 or 508
-	StateDown          = "down"           // it does not serve
-	StateDraining      = "draining"       // it is about to stop
-	StateMaintenance   = "maintenance"    // an operator says so
-	StateForeignServer = "foreign_server" // somebody else has its port
+	StateUp            = directory.StateUp
+	StateWarming       = directory.StateWarming
+	StateFull          = directory.StateFull
+	StateDown          = directory.StateDown
+	StateDraining      = directory.StateDraining
+	StateMaintenance   = directory.StateMaintenance
+	StateForeignServer = directory.StateForeignServer
 )
 
 // A Reason is one thing that keeps a node from being listed.

@@ -50,6 +50,17 @@ type Record struct {
 	Unknown map[string]json.RawMessage
 }
 
+// The states of a record: up, or the first reason why a node is not to be used.
+const (
+	StateUp            = "up"
+	StateWarming       = "warming"        // nothing has been measured yet
+	StateFull          = "full"           // 486 or 508
+	StateDown          = "down"           // it does not serve
+	StateDraining      = "draining"       // it is about to stop
+	StateMaintenance   = "maintenance"    // an operator says so
+	StateForeignServer = "foreign_server" // somebody else has its port
+)
+
 // field is one key of the record and the value it stands for.
 type field struct {
 	key   string

@@ -22,13 +22,6 @@ type Candidate struct {
 	Record *directory.Record
 }
 
-// What the state of a record may say of a server that could be picked; service has
-// all the words.
-const (
-	stateUp   = "up"
-	stateFull = "full"
-)
-
 // defaultInterval is that of a record that does not say, in seconds.
 const defaultInterval = 10
 
@@ -55,14 +48,14 @@ func NewCandidate(r *directory.Record, fresh bool) Candidate {
 		c.Seq = math.Float64bits(r.FreeTraffic)
 	}
 	switch r.State {
-	case stateUp:
+	case directory.StateUp:
 		c.Up = fresh
 		if used := max(r.RxMbps, r.TxMbps); r.FreeTraffic == 0 && r.CapacityMbps > 0 {
 			// The record stops at zero; how far a server is beyond its capacity
 			// decides who is picked when all are.
 			c.FreeMbps = min(0, max(r.CapacityMbps-used, -directory.FastestMbps))
 		}
-	case stateFull:
+	case directory.StateFull:
 		// It refuses nearly every call (486, 508), yet somebody may just have hung
 		// up: it is picked only when nobody else serves.
 		c.Up = fresh
