@@ -81,7 +81,7 @@ sbom:
 	sed -e 's/"timestamp": ".*"/"timestamp": "$(DATE)"/' -e '/"tools": \[/,/"component": {/{/"hashes": \[/,/\],/d}' > $(DIST)/$(call tarball,$(ARCH)).cdx.json
 
 reproduce: $(CYCLONEDX) $(NFPM) ## build the release twice from nothing, in two directories, and compare every byte (some minutes)
-	TURNWARDEN_REPRODUCE=1 go test -count=1 -run '^TestReleaseIsReproducible$$' -v -timeout 30m ./cmd/turnwarden
+	TURNWARDEN_REPRODUCE=1 go test -count=1 -run '^TestReleaseIsReproducible$$' -v -timeout 30m ./cmd/turnwarden/e2e
 
 licenses: $(GO_LICENSES) ## check that all that is linked in has a licence that this project can pass on
 	$(GO_LICENSES) check ./cmd/turnwarden --allowed_licenses=$(LICENSES)
@@ -110,11 +110,11 @@ test-times: deps ## write docs/tests.md: each test by itself, its time and proce
 	TURNWARDEN_REQUIRE_REAL=1 deploy/test-times.sh > docs/tests.md
 
 alerts: deps ## raise every alert that the rules know, with a fleet of 20 nodes
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALERTS=1 go test -count=1 -run '^TestEveryAlert$$' -v -timeout 1h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALERTS=1 go test -count=1 -run '^TestEveryAlert$$' -v -timeout 1h ./cmd/turnwarden/e2e
 
 test-packages: deps $(NFPM) ## install the packages in a Debian of its own with systemd, and run under pm2 (minutes)
 	@deploy/deps.sh packages
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_PACKAGES=1 go test -count=1 -run '^(TestInstalledPackage|TestRPM|TestPM2)$$' -v -timeout 1h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_PACKAGES=1 go test -count=1 -run '^(TestInstalledPackage|TestRPM|TestPM2)$$' -v -timeout 1h ./cmd/turnwarden/e2e
 
 lint: $(GOLANGCI) ## check the house style (.golangci.yml)
 	$(GOLANGCI) run
@@ -146,36 +146,36 @@ $(CYCLONEDX):
 
 bench: deps ## run the benchmarks; BENCH=regexp chooses
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./service/... ./transport/... ./metrics
-	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/...
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x ./cmd/turnwarden/e2e
 
 # The tests whose bounds have no slack then.
 BOUNDS = HungWrite|PacketLoss|LongPause|Expiry|Wipe|StopWhile|TestRegistrar|FlushWhileAway|ChildDies|TurnwardenKilled|HangIsUnlisted|ChildAsAnother|ParkedAttacker|GatewayRevocation|GatewayPartition|TestFleet$$
 
 faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LOADED=1h on a starved machine
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALONE=1 go test -count=1 -p 1 -parallel 1 -run '$(BOUNDS)' ./service/directory ./service/registry ./service/supervisor ./cmd/turnwarden
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden/e2e
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALONE=1 go test -count=1 -p 1 -parallel 1 -run '$(BOUNDS)' ./service/directory ./service/registry ./service/supervisor ./cmd/turnwarden/e2e
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden/e2e
 
 simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart
 	TURNWARDEN_SIMULATE=1 go test -run '^TestSimulateAll$$' -v -timeout 1h ./service/fleet
 
 scale: deps ## what SCALE=100,1000,5000 nodes cost a ZooKeeper and a gateway: docs/scale.md
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SCALE=$(SCALE) go test -count=1 -run '^TestScale$$' -v -timeout 1h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SCALE=$(SCALE) go test -count=1 -run '^TestScale$$' -v -timeout 1h ./cmd/turnwarden/e2e
 
 soak: deps ## everything at once for SOAK=30m, a fault every few seconds; SOAK_REPORT=docs/soak.md writes what was seen, SOAK_SEED=n repeats a run
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(SOAK) TURNWARDEN_SOAK_SEED=$(SOAK_SEED) TURNWARDEN_SOAK_REPORT=$(abspath $(SOAK_REPORT)) \
-		go test -count=1 -run '^TestSoak$$' -v -timeout 24h ./cmd/turnwarden
+		go test -count=1 -run '^TestSoak$$' -v -timeout 24h ./cmd/turnwarden/e2e
 
 proofs: deps ## one by one: turnwarden killed KILLS=200 times while it rotates, 10,000 connections and a flood for FLOOD=30s, a record written for WRITES=1h
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_KILLS=$(KILLS) go test -race -run '^TestKilledWhileRotating$$' -v -timeout 24h ./cmd/turnwarden/e2e
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(FLOOD) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden/e2e
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_SOAK=$(WRITES) go test -run '^TestSoak$$' -v -timeout 24h ./service/registry
 
 upgrades: deps ## upgrade a busy node in place UPGRADES=100 times, to and fro between two versions
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(INFO).Version=1.0.0' -o bin/turnwarden-old ./cmd/turnwarden
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X $(INFO).Version=1.0.1' -o bin/turnwarden-new ./cmd/turnwarden
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_UPGRADES=$(UPGRADES) TURNWARDEN_PROGRAMS='$(CURDIR)/bin/turnwarden-old $(CURDIR)/bin/turnwarden-new' \
-		go test -count=1 -run '^TestUpgrades$$' -v -timeout 2h ./cmd/turnwarden
+		go test -count=1 -run '^TestUpgrades$$' -v -timeout 2h ./cmd/turnwarden/e2e
 	rm bin/turnwarden-old bin/turnwarden-new
 
 # Go fuzzes one function of one package at a time. What it finds it keeps in the package's

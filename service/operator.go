@@ -23,6 +23,9 @@ func (e *RefusedError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// Refuse makes a RefusedError of err.
+func Refuse(err error) error { return &RefusedError{err} }
+
 // ReloadRequest says what a reload may do beyond what touches no call.
 type ReloadRequest struct {
 	Drain  bool          // what waits for turnserver to be started anew, when its calls have ended
