@@ -17,6 +17,7 @@ type Access struct {
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Origins []string       // of the web pages that may read answers
 	Rate    float64        // requests per second of an address, where there are no tokens; 0 = no limit
+	Hosts   *Hosts         // that requests may be for where no token is asked for; nil = any
 	// PerClient is how many requests of one address behind a proxy may be under way; 0 = any number.
 	PerClient int
 }
@@ -51,6 +52,9 @@ func (g *guard) protect(next http.Handler, scope string, refuse refusal) http.Ha
 	case g.Rate > 0:
 		next = g.limitAddress(next, refuse)
 	}
+	if g.looksAtHost() {
+		next = g.misdirected(next, refuse)
+	}
 	if len(g.Allow) > 0 {
 		next = g.allow(next, refuse)
 	}
@@ -63,6 +67,8 @@ func (g *guard) protect(next http.Handler, scope string, refuse refusal) http.Ha
 	return next
 }
 
+func (g *guard) looksAtHost() bool { return g.Tokens == nil && g.Hosts != nil }
+
 func (g *guard) sharing() bool { return len(g.Proxies) > 0 && g.PerClient > 0 }
 
 // codes are the codes that this may add to those of a route.
@@ -73,6 +79,9 @@ func (g *guard) codes() []int {
 	}
 	if g.Tokens != nil || len(g.Allow) > 0 {
 		codes = append(codes, http.StatusForbidden)
+	}
+	if g.looksAtHost() {
+		codes = append(codes, http.StatusMisdirectedRequest)
 	}
 	if g.Tokens != nil || g.Rate > 0 || g.sharing() {
 		codes = append(codes, http.StatusTooManyRequests)

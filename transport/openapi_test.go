@@ -68,7 +68,7 @@ func exchanges() []exchange {
 		}
 		for _, m := range methods {
 			all = append(all, exchange{on: "open", method: m, target: path, code: 200}, exchange{on: "tokens", method: m, target: path, code: 401},
-				exchange{on: other, method: m, target: path, code: 403}, exchange{on: "elsewhere", method: m, target: path, code: 403})
+				exchange{on: other, method: m, target: path, code: 403}, exchange{on: "elsewhere", method: m, target: path, code: 403}, exchange{on: "rebound", method: m, target: path, code: 421})
 			for on, times := range map[string]int{"slow": 2, "slow token": 2} {
 				all = append(all, exchange{on: on, method: m, target: path, code: 429, times: times})
 			}
@@ -154,6 +154,7 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 			o.Fleet = func() service.GatewayStatus { return status }
 		}),
 		"crowded":   with(good, func(o *transport.APIOptions) { _, o.Events = watched(t, 0) }),
+		"rebound":   rebound(with(good, access(transport.Access{Hosts: &transport.Hosts{}}))),
 		"elsewhere": with(good, access(transport.Access{Allow: prefixes("192.0.2.0/24")})),
 		"slow":      with(good, access(transport.Access{Rate: 0.001})),
 		"tokens":    with(good, access(transport.Access{Tokens: all})), "tokens, scope pick": with(good, access(transport.Access{Tokens: all})),
@@ -166,6 +167,17 @@ func apis(t *testing.T, secret service.Service) (handlers map[string]func() http
 			return with(good, access(transport.Access{Tokens: again}))()
 		},
 	}, map[string]http.Header{"tokens, scope pick": bearer(s[1]), "tokens, scope credential": bearer(s[3]), "slow token": bearer(s[2])}
+}
+
+// rebound is an API to which a web page has had a name of its own lead.
+func rebound(api func() http.Handler) func() http.Handler {
+	return func() http.Handler {
+		h := api()
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Host = "evil.example"
+			h.ServeHTTP(w, r)
+		})
+	}
 }
 
 // TestOpenAPI holds real answers against openapi.yaml, and that against them: every route,

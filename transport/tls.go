@@ -30,6 +30,12 @@ func (t *TLS) Replace(certificate, key, clientCA []byte) error {
 	return nil
 }
 
+// names says whether the certificate is one of that host.
+func (t *TLS) names(host string) bool {
+	c := t.current.Load()
+	return c != nil && c.Certificates[0].Leaf.VerifyHostname(host) == nil
+}
+
 // Config is for a listener.
 func (t *TLS) Config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

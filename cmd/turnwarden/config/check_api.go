@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -33,12 +34,20 @@ func checkAPI(a *API, published bool, bad func(key, found, remedy string)) {
 	}
 	checkPrefixes("api.allow_cidrs", a.AllowCIDRs, bad)
 	checkPrefixes("api.trusted_proxies", a.TrustedProxies, bad)
+	for _, s := range a.Hosts {
+		if !hostName.MatchString(s) {
+			bad("api.hosts", strconv.Quote(s), "names such as turn.example.org, without a port")
+		}
+	}
 	for _, s := range a.CORSOrigins {
 		if u, err := url.Parse(s); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Contains(u.Host, "*") || s != u.Scheme+"://"+u.Host {
 			bad("api.cors_origins", strconv.Quote(s), "origins such as https://app.example.org, each by its name and without a path")
 		}
 	}
 }
+
+// hostName is what DNS allows, and what has to be in it besides digits and dots.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?$`)
 
 func checkPrefixes(key string, list []string, bad func(key, found, remedy string)) {
 	for _, s := range list {

@@ -93,6 +93,7 @@ type API struct {
 	TokensFile           string    `yaml:"tokens_file" reload:"live" help:"File with a line for each caller, made by turnwarden token NAME: only who sends one of these tokens is answered."`
 	AllowCIDRs           []string  `yaml:"allow_cidrs" reload:"live" help:"Addresses and prefixes that may call; empty = all."`
 	AllowUnauthenticated bool      `yaml:"allow_unauthenticated" default:"false" reload:"live" help:"Serve credentials on a non-loopback address to whoever can reach it."`
+	Hosts                []string  `yaml:"hosts" reload:"live" help:"Names that a request's Host may bear where no token and no client certificate is asked for, besides addresses, localhost, registry.advertise and the names of the certificate. Others get 421, for any web page can have a name of its own lead here."`
 	TrustedProxies       []string  `yaml:"trusted_proxies" reload:"live" help:"Addresses and prefixes of proxies whose X-Forwarded-For is believed."`
 	CORSOrigins          []string  `yaml:"cors_origins" reload:"live" help:"Origins of web pages that may read answers, such as https://app.example.org; empty = none."`
 	RateLimit            float64   `yaml:"rate_limit" default:"0" reload:"live" help:"Requests per second of each caller: a token (its line may say otherwise) or, without tokens, an address; 0 = no limit."`

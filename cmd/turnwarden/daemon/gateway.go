@@ -138,7 +138,7 @@ func prepareGateway(ctx context.Context, cfg config.Gateway, web host.Web, logge
 	if s.web, err = host.ListenWeb(ctx, web, new(handover.Inherited)); err != nil {
 		return nil, err
 	}
-	if s.api, err = host.OpenAPI(ctx, cfg.API, new(handover.Inherited), logger); err != nil {
+	if s.api, err = host.OpenAPI(ctx, cfg.API, "", new(handover.Inherited), logger); err != nil {
 		return nil, err
 	}
 	s.files = s.api.Files

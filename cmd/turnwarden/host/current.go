@@ -94,8 +94,8 @@ func (s *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
 		}
 	}
 	var err error
-	if !reflect.DeepEqual(s.Config.API, cfg.API) { // the rates of callers begin anew with each
-		is.API, err = s.API.with(cfg.API, logger)
+	if !reflect.DeepEqual(s.Config.API, cfg.API) || s.Config.Registry.Advertise != cfg.Registry.Advertise { // the rates of callers begin anew with each
+		is.API, err = s.API.with(cfg.API, cfg.Registry.Advertise, logger)
 	}
 	return &is, err
 }

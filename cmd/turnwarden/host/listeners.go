@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
@@ -34,14 +35,14 @@ type API struct {
 
 // OpenAPI reads the files of the API and binds its address. Each error is one line that
 // says what to do.
-func OpenAPI(ctx context.Context, cfg config.API, from *handover.Inherited, logger *slog.Logger) (*API, error) {
+func OpenAPI(ctx context.Context, cfg config.API, advertise string, from *handover.Inherited, logger *slog.Logger) (*API, error) {
 	a := &API{scheme: "http", over: new(transport.TLS)}
 	if cfg.TLS.Enabled() {
 		a.scheme = "https"
 	} else if host, _, _ := net.SplitHostPort(cfg.Listen); !transport.Loopback(host) {
 		logger.Warn("whoever can read the network's traffic reads credentials and tokens; set api.tls, or have a proxy or a tunnel encrypt", "address", cfg.Listen)
 	}
-	a, err := a.with(cfg, logger)
+	a, err := a.with(cfg, advertise, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +62,13 @@ func OpenAPI(ctx context.Context, cfg config.API, from *handover.Inherited, logg
 
 // with returns the same site for others to call, and with other files: it reads those. On
 // an error all is as it was, the certificate too.
-func (a *API) with(cfg config.API, logger *slog.Logger) (*API, error) {
+func (a *API) with(cfg config.API, advertise string, logger *slog.Logger) (*API, error) {
 	next := *a
 	next.Access = transport.Access{Origins: cfg.CORSOrigins, Rate: cfg.RateLimit, Allow: config.Prefixes(cfg.AllowCIDRs), Proxies: config.Prefixes(cfg.TrustedProxies)}
+	next.Access.Hosts = &transport.Hosts{Names: append(slices.Clone(cfg.Hosts), hostOf(advertise))}
+	if cfg.TLS.Enabled() {
+		next.Access.Hosts.Over = a.over
+	}
 	next.Access.PerClient = max(1, connections(maxConnections, 2)/8)
 	next.Files = nil
 	if cfg.TokensFile != "" {
@@ -86,6 +91,14 @@ func (a *API) with(cfg config.API, logger *slog.Logger) (*API, error) {
 		logger.Warn("no token is in the file, so that nobody may call; turnwarden token NAME makes one", "path", cfg.TokensFile)
 	}
 	return &next, nil
+}
+
+// hostOf takes the port off, if there is one.
+func hostOf(s string) string {
+	if host, _, err := net.SplitHostPort(s); err == nil {
+		return host
+	}
+	return s
 }
 
 // connections bounds them, and takes no more than a part of the file descriptors: with none

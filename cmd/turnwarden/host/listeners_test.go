@@ -47,7 +47,7 @@ func TestOpenAPIMistakes(t *testing.T) {
 			if c.cfg.Listen == "" {
 				c.cfg.Listen = "127.0.0.1:0"
 			}
-			_, err := OpenAPI(t.Context(), c.cfg, new(handover.Inherited), slog.New(slog.DiscardHandler))
+			_, err := OpenAPI(t.Context(), c.cfg, "", new(handover.Inherited), slog.New(slog.DiscardHandler))
 			if err == nil {
 				t.Fatal("no error")
 			}
