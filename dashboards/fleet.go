@@ -68,7 +68,7 @@ func fleet() dashboard {
 		}},
 		row{"Trouble", []panel{
 			graph("Restarts", "Times a TURN server was started again, by reason. Each one ends the calls of its node.", count,
-				query(`round(sum by (reason) (increase(turnwarden_child_restarts_total{$node}[$__rate_interval])))`, "{{reason}}"), bars),
+				query(`round(sum by (reason) (increase(turnwarden_turnserver_restarts_total{$node}[$__rate_interval])))`, "{{reason}}"), bars),
 			graph("Refusals", "Requests that the TURN servers answered with an error, by STUN error code. 486 and 508 mean full.", perSec,
 				query(`sum by (code) (rate(turnwarden_refusals_total{$node}[$__rate_interval]))`, "{{code}}"), fromZero),
 			graph("Failed logins", "Logins that failed, by cause.", perSec,
@@ -77,7 +77,7 @@ func fleet() dashboard {
 				query(`count by (version, revision, goversion) (turnwarden_build_info{$node})`, ""),
 				nodeCounts, wide(12, 8)),
 			table("Versions of coturn", "Versions of coturn in the fleet. Where they differ, so does what a drain can do.", count,
-				query(`count by (version) (turnwarden_child_info{$node})`, ""),
+				query(`count by (version) (turnwarden_turnserver_info{$node})`, ""),
 				nodeCounts, wide(12, 8)),
 			table("Places", "Where the nodes are, as their configuration says.", count,
 				query(`count by (region, zone) (turnwarden_node_info{$node})`, ""),
@@ -96,7 +96,7 @@ func nodes() panel {
 		query(`sum by (instance) (turnwarden_headroom_bytes_per_second{$node}) * 8`, ""),
 		query(`sum by (instance) (instance:turnwarden_utilisation:ratio_avg5m{$node})`, ""),
 		query(`sum by (instance) (turnwarden_allocations{$node})`, ""),
-		query(`time() - max by (instance) (turnwarden_child_process_start_time_seconds{$node})`, ""),
+		query(`time() - max by (instance) (turnwarden_turnserver_process_start_time_seconds{$node})`, ""),
 		query(`max by (instance, version) (turnwarden_build_info{$node})`, ""),
 		transform("joinByField", map[string]any{"byField": "instance", "mode": "outer"}),
 		transform("organize", map[string]any{

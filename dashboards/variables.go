@@ -79,5 +79,5 @@ func starts(title, of string) annotation {
 
 // serverStarts are those of TURN servers.
 func serverStarts() annotations {
-	return annotations{[]annotation{starts("TURN server started", "turnwarden_child_process_start_time_seconds")}}
+	return annotations{[]annotation{starts("TURN server started", "turnwarden_turnserver_process_start_time_seconds")}}
 }

@@ -25,10 +25,10 @@ var (
 	nodeState  = desc("state", "State that the record shows; 1 for the current state, 0 for every other.", "state")
 	draining   = desc("draining", "Whether the node is draining.")
 	drainEnds  = desc("drain_deadline_timestamp_seconds", "Unix time at which the drain under way cuts the calls that are left; 0 while there is none, or it has no deadline.")
-	childUp    = desc("child_up", "Whether the supervised TURN server process is running.")
-	childState = desc("child_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
+	childUp    = desc("turnserver_up", "Whether the supervised TURN server process is running.")
+	childState = desc("turnserver_state", "State of the supervised TURN server; 1 for the current state, 0 for every other.", "state")
 
-	childInfo = desc("child_info", "Version of the installed coturn; the value is 1.", "version")
+	childInfo = desc("turnserver_info", "Version of the installed coturn; the value is 1.", "version")
 	nodeInfo  = desc("node_info", "Where the node is and what runs on it; the value is 1. No series of a node has these labels itself.", "node", "region", "zone", "version")
 
 	probeSuccess  = desc("probe_success", "Whether the last TURN probe succeeded.", "transport")

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite "+golden)
 
 var (
 	runtimeFamilies = regexp.MustCompile(`(?m)^(# (HELP|TYPE) )?go_.*\n`)
-	processValues   = regexp.MustCompile(`(?m)^((turnwarden_child_)?process_\S+|turnwarden_allocation_duration_seconds_sum) .*$`)
+	processValues   = regexp.MustCompile(`(?m)^((turnwarden_turnserver_)?process_\S+|turnwarden_allocation_duration_seconds_sum) .*$`)
 	buildLabels     = regexp.MustCompile(`(?m)^turnwarden_build_info{.*$`)
 	labelValue      = regexp.MustCompile(`="[^"]*"`)
 )
@@ -78,9 +78,9 @@ func TestPromises(t *testing.T) {
 		`turnwarden_network_capacity_bytes_per_second{device="eth0"} `,
 		`turnwarden_headroom_bytes_per_second `,
 		`turnwarden_advertised_free_bytes_per_second `,
-		`turnwarden_child_up 1`,
-		`turnwarden_child_process_start_time_seconds `,
-		`turnwarden_child_restarts_total{reason="probe"} `,
+		`turnwarden_turnserver_up 1`,
+		`turnwarden_turnserver_process_start_time_seconds `,
+		`turnwarden_turnserver_restarts_total{reason="probe"} `,
 		`turnwarden_credential_age_seconds 3600`,
 		`turnwarden_credential_expiry_timestamp_seconds `,
 		`turnwarden_credential_last_rotation_timestamp_seconds `,

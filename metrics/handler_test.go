@@ -93,9 +93,9 @@ func TestPrometheus(t *testing.T) {
 		target.Listener.Addr()))
 	is := func(want float64) func() error {
 		return func() error {
-			got := p.Query(t, `turnwarden_child_up{job="turnwarden"}`)
+			got := p.Query(t, `turnwarden_turnserver_up{job="turnwarden"}`)
 			if len(got) != 1 || got[0].Value != want {
-				return fmt.Errorf("turnwarden_child_up: got %v, want %v", got, want)
+				return fmt.Errorf("turnwarden_turnserver_up: got %v, want %v", got, want)
 			}
 			return nil
 		}

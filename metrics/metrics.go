@@ -39,7 +39,7 @@ type Metrics struct {
 // of a part, its constructor sees to that.
 func New() *Metrics {
 	m := newMetrics()
-	m.Supervisor.Restarts = m.counter("child_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
+	m.Supervisor.Restarts = m.counter("turnserver_restarts_total", "Times the TURN server was started again after it had ended, by reason.", "reason")
 	m.Credential.Rotations = m.counter("credential_rotations_total", "Credential rotations attempted.")
 	m.Credential.Failures = m.counter("credential_rotation_failures_total", "Credential rotations that failed.")
 	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}

@@ -10,16 +10,16 @@ import (
 )
 
 var (
-	processCPU     = desc("child_process_cpu_seconds_total", "Processor time that the TURN server has used.")
-	processRSS     = desc("child_process_resident_memory_bytes", "Resident memory of the TURN server.")
-	processVirtual = desc("child_process_virtual_memory_bytes", "Virtual memory of the TURN server.")
-	processStart   = desc("child_process_start_time_seconds", "Unix time at which the TURN server was started.")
-	processThreads = desc("child_process_threads", "Number of operating system threads of the TURN server.")
-	processFDs     = desc("child_process_open_fds", "File descriptors that the TURN server had open at the last reading of its sockets.")
+	processCPU     = desc("turnserver_process_cpu_seconds_total", "Processor time that the TURN server has used.")
+	processRSS     = desc("turnserver_process_resident_memory_bytes", "Resident memory of the TURN server.")
+	processVirtual = desc("turnserver_process_virtual_memory_bytes", "Virtual memory of the TURN server.")
+	processStart   = desc("turnserver_process_start_time_seconds", "Unix time at which the TURN server was started.")
+	processThreads = desc("turnserver_process_threads", "Number of operating system threads of the TURN server.")
+	processFDs     = desc("turnserver_process_open_fds", "File descriptors that the TURN server had open at the last reading of its sockets.")
 	relayPorts     = desc("relay_ports", "Relay ports that the TURN server has taken, at the last reading of its sockets. The probe has one for each transport now and then.")
 	relayLimit     = desc("relay_ports_limit", "Relay ports that turnserver.conf gives.")
-	bufferErrors   = desc("child_udp_receive_buffer_errors_total", "Datagrams that the kernel dropped because a socket of the TURN server had no room for them.")
-	processMaxFDs  = desc("child_process_max_fds", "Most file descriptors that the TURN server may open.")
+	bufferErrors   = desc("turnserver_udp_receive_buffer_errors_total", "Datagrams that the kernel dropped because a socket of the TURN server had no room for them.")
+	processMaxFDs  = desc("turnserver_process_max_fds", "Most file descriptors that the TURN server may open.")
 )
 
 // process writes what the kernel says of the child. client_golang's own process

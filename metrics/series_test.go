@@ -34,11 +34,11 @@ func events(m *metrics.Metrics) {
 
 // eventSeries are the series that events adds 1 to.
 var eventSeries = []string{
-	`turnwarden_child_restarts_total{reason="exit"}`,
-	`turnwarden_child_restarts_total{reason="signal"}`,
-	`turnwarden_child_restarts_total{reason="probe"}`,
-	`turnwarden_child_restarts_total{reason="rotation"}`,
-	`turnwarden_child_restarts_total{reason="requested"}`,
+	`turnwarden_turnserver_restarts_total{reason="exit"}`,
+	`turnwarden_turnserver_restarts_total{reason="signal"}`,
+	`turnwarden_turnserver_restarts_total{reason="probe"}`,
+	`turnwarden_turnserver_restarts_total{reason="rotation"}`,
+	`turnwarden_turnserver_restarts_total{reason="requested"}`,
 	`turnwarden_credential_rotations_total`,
 	`turnwarden_credential_rotation_failures_total`,
 	`turnwarden_probe_duration_seconds_count{transport="udp"}`,
@@ -91,7 +91,7 @@ func TestKnownInAdvance(t *testing.T) {
 		`turnwarden_draining`,
 		`turnwarden_drain_deadline_timestamp_seconds`,
 		`turnwarden_full`,
-		`turnwarden_child_up`,
+		`turnwarden_turnserver_up`,
 		`turnwarden_probe_success{transport="udp"}`,
 		`turnwarden_probe_consecutive_failures`,
 		`turnwarden_relayed_address_mismatch`,
@@ -115,7 +115,7 @@ func TestKnownInAdvance(t *testing.T) {
 		`turnwarden_allocation_relayed_bytes_bucket{le="0"}`,
 		`turnwarden_relay_ports`,
 		`turnwarden_relay_ports_limit`,
-		`turnwarden_child_udp_receive_buffer_errors_total`,
+		`turnwarden_turnserver_udp_receive_buffer_errors_total`,
 		`turnwarden_refusals_total{code="401"}`,
 		`turnwarden_refusals_total{code="437"}`,
 		`turnwarden_refusals_total{code="438"}`,
@@ -127,9 +127,9 @@ func TestKnownInAdvance(t *testing.T) {
 		`turnwarden_auth_failures_total{cause="wrong_username"}`,
 		`turnwarden_relay_receive_bytes_total`,
 		`turnwarden_relay_transmit_bytes_total`,
-		`turnwarden_child_log_lines_total`,
-		`turnwarden_child_log_lines_suppressed_total`,
-		`turnwarden_child_log_lines_dropped_total`,
+		`turnwarden_turnserver_log_lines_total`,
+		`turnwarden_turnserver_log_lines_suppressed_total`,
+		`turnwarden_turnserver_log_lines_dropped_total`,
 		`turnwarden_zookeeper_registered`,
 		`turnwarden_zookeeper_conflict`,
 		`turnwarden_zookeeper_session_expirations_total`,
@@ -154,7 +154,7 @@ func TestDrainDeadline(t *testing.T) {
 // TestStates: each value of a state set is there all the time, and one is 1.
 func TestStates(t *testing.T) {
 	for metric, states := range map[string]map[string]func(*service.Status){
-		"turnwarden_child_state": {
+		"turnwarden_turnserver_state": {
 			"starting": func(s *service.Status) { s.Child.State = supervisor.Starting },
 			"running":  func(s *service.Status) { s.Child.State = supervisor.Running },
 			"backoff":  func(s *service.Status) { s.Child.State = supervisor.Backoff },
@@ -218,13 +218,13 @@ func TestSeriesComeAndGo(t *testing.T) {
 		},
 		"no child": {
 			func(s *service.Status) { s.Child = supervisor.Child{State: supervisor.Backoff} },
-			map[string]string{`turnwarden_child_up`: "0", `turnwarden_ready`: "0"},
-			"turnwarden_child_process_",
+			map[string]string{`turnwarden_turnserver_up`: "0", `turnwarden_ready`: "0"},
+			"turnwarden_turnserver_process_",
 		},
 		"child that has just died": {
 			func(s *service.Status) { s.Child.PID = dead.Process.Pid },
 			map[string]string{`turnwarden_ready`: "0"},
-			"turnwarden_child_process_",
+			"turnwarden_turnserver_process_",
 		},
 		"no interface": {
 			func(s *service.Status) { s.Traffic.Devices = nil },

@@ -17,9 +17,9 @@ var (
 	authFailures = desc("auth_failures_total", "Logins that failed, by cause. unknown_user also stands for a userdb that cannot be read.", "cause")
 	relayIn      = desc("relay_receive_bytes_total", "Payload received from peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
 	relayOut     = desc("relay_transmit_bytes_total", "Payload sent to peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
-	logLines     = desc("child_log_lines_total", "Lines that the TURN server wrote to its log.")
-	dropped      = desc("child_log_lines_dropped_total", "Lines of the TURN server that were counted but not logged, because our own log was not taken fast enough.")
-	suppressed   = desc("child_log_lines_suppressed_total", "Lines of the TURN server that were counted but not logged, to keep a storm of them out of the log.")
+	logLines     = desc("turnserver_log_lines_total", "Lines that the TURN server wrote to its log.")
+	dropped      = desc("turnserver_log_lines_dropped_total", "Lines of the TURN server that were counted but not logged, because our own log was not taken fast enough.")
+	suppressed   = desc("turnserver_log_lines_suppressed_total", "Lines of the TURN server that were counted but not logged, to keep a storm of them out of the log.")
 )
 
 // sessions writes what the log of the TURN server has told. Whatever its clients send,

@@ -21,7 +21,7 @@ const (
 	Stopped  State = "stopped"
 )
 
-// Why a run ended, in the words of turnwarden_child_restarts_total. Exit and
+// Why a run ended, in the words of turnwarden_turnserver_restarts_total. Exit and
 // Signal are the child's own doing, the others are asked for by Restart.
 const (
 	ReasonExit      = "exit"

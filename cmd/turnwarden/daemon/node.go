@@ -56,7 +56,7 @@ func runNode(o commandLine, logger *slog.Logger, tail *journal.Tail, stdout io.W
 		return service.Refuse(err)
 	}
 	kept := journal.New(logger.Handler())
-	childLogger := logger.With("part", "child") // whose lines are turnserver's words, not ours
+	childLogger := logger.With("part", "turnserver") // whose lines are turnserver's words, not ours
 	logger = slog.New(kept)
 	if err := host.HideMemory(); err != nil {
 		logger.Warn("a core dump could hold passwords", "err", err)

@@ -64,7 +64,7 @@ func TestDrainFifty(t *testing.T) {
 		t.Errorf("child %d, and before %d", now, child)
 	}
 	h.waitReady(t)
-	if got := h.metric(t, `turnwarden_child_restarts_total{reason="requested"}`); got != "1" {
+	if got := h.metric(t, `turnwarden_turnserver_restarts_total{reason="requested"}`); got != "1" {
 		t.Errorf("%s restarts on request, want 1", got)
 	}
 	if end := h.metric(t, "turnwarden_drain_deadline_timestamp_seconds"); end != "0" {
@@ -199,7 +199,7 @@ func TestDrainRefuses(t *testing.T) {
 		t.Errorf("child %d, and before %d", now, child)
 	}
 	listed(t, c, 10*time.Second)
-	if got := h.metric(t, `turnwarden_child_restarts_total{reason="requested"}`); got != "1" {
+	if got := h.metric(t, `turnwarden_turnserver_restarts_total{reason="requested"}`); got != "1" {
 		t.Errorf("%s restarts on request, want 1", got)
 	}
 	// It rotates again.

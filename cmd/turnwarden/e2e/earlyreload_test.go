@@ -34,7 +34,7 @@ func TestEarlyReload(t *testing.T) {
 		return err
 	})
 	h.waitReady(t)
-	if n := h.metric(t, `turnwarden_child_restarts_total{reason="signal"}`); n != "0" {
+	if n := h.metric(t, `turnwarden_turnserver_restarts_total{reason="signal"}`); n != "0" {
 		t.Errorf("turnserver was ended %s times by a signal; reload said:\n%s\n%s", n, said, h.tail())
 	}
 }

@@ -133,8 +133,8 @@ func (c *everybody) exposition(calls int) func(body string) error {
 			}
 		}
 		for name, want := range map[string]string{
-			"turnwarden_child_up": "1", `turnwarden_state{state="up"}`: "1", "turnwarden_credential_valid": "1",
-			`turnwarden_child_restarts_total{reason="exit"}`: "0",
+			"turnwarden_turnserver_up": "1", `turnwarden_state{state="up"}`: "1", "turnwarden_credential_valid": "1",
+			`turnwarden_turnserver_restarts_total{reason="exit"}`: "0",
 		} {
 			if values[name] != want {
 				return fmt.Errorf("a scrape says %s %q, want %s", name, values[name], want)

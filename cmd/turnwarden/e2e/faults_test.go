@@ -61,7 +61,7 @@ func TestChildKilled(t *testing.T) {
 		h.another(t, pid, 10*time.Second)
 		serves(t, h, s, 5*time.Second)
 		h.waitReady(t)
-		if got, want := h.metric(t, `turnwarden_child_restarts_total{reason="signal"}`), fmt.Sprint(i+1); got != want {
+		if got, want := h.metric(t, `turnwarden_turnserver_restarts_total{reason="signal"}`), fmt.Sprint(i+1); got != want {
 			t.Errorf("restarts by signal = %s, want %s", got, want)
 		}
 	}
@@ -191,7 +191,7 @@ func TestHangIsUnlisted(t *testing.T) {
 	t.Logf("unlisted %v after the hang, bound %v", time.Since(hung).Round(time.Millisecond), bound)
 	gone(t, child, 5*time.Second)
 	listed(t, c, 10*time.Second)
-	if got := h.metric(t, `turnwarden_child_restarts_total{reason="probe"}`); got != "1" {
+	if got := h.metric(t, `turnwarden_turnserver_restarts_total{reason="probe"}`); got != "1" {
 		t.Errorf("restarts by probe = %s, want 1", got)
 	}
 }
@@ -301,10 +301,10 @@ func TestRelayAddressLost(t *testing.T) {
 		defer cancel()
 		return probe.Binding(ctx, h.addr())
 	})
-	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_child_log_lines_total"), 64); err != nil || n < 10_000 {
+	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_turnserver_log_lines_total"), 64); err != nil || n < 10_000 {
 		t.Errorf("%v lines read, %v", n, err)
 	}
-	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_child_log_lines_suppressed_total"), 64); err != nil || n < 10_000 {
+	if n, err := strconv.ParseFloat(h.metric(t, "turnwarden_turnserver_log_lines_suppressed_total"), 64); err != nil || n < 10_000 {
 		t.Errorf("%v lines kept out of the log, %v", n, err)
 	}
 }

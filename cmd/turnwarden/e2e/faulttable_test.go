@@ -260,7 +260,7 @@ func (f fault) run(t *testing.T, h *host, alone bool) times {
 	return x
 }
 
-const signalRestarts = `turnwarden_child_restarts_total{reason="signal"}`
+const signalRestarts = `turnwarden_turnserver_restarts_total{reason="signal"}`
 
 // unready waits until the node is not, or has been and is no more, and says how long after
 // a moment that was.
@@ -357,7 +357,7 @@ func TestLoadedMachine(t *testing.T) {
 	if now := h.child(t); now != child {
 		t.Errorf("the child is %d and was %d", now, child)
 	}
-	if n := h.metric(t, `turnwarden_child_restarts_total{reason="probe"}`); n != "0" {
+	if n := h.metric(t, `turnwarden_turnserver_restarts_total{reason="probe"}`); n != "0" {
 		t.Errorf("%s restarts", n)
 	}
 	t.Logf("%v with %d spinning processes on %d cores: no restart", d, 2*runtime.NumCPU(), runtime.NumCPU())

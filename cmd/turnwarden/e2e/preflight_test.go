@@ -183,7 +183,7 @@ func TestUnreadableForTheChild(t *testing.T) {
 	if pid := h.child(t); pid != 0 {
 		t.Errorf("turnserver runs all the same, pid %d", pid)
 	}
-	if got := h.metric(t, "turnwarden_child_log_lines_total"); got != "0" {
+	if got := h.metric(t, "turnwarden_turnserver_log_lines_total"); got != "0" {
 		t.Errorf("turnserver was started and wrote %s lines", got)
 	}
 }

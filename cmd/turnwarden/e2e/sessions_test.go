@@ -64,7 +64,7 @@ func TestAllocationsAreTrue(t *testing.T) {
 	forge(t, addr, "new, realm=<example.org>, username=<x>, lifetime=600", ids)
 	h.metricIs(t, "turnwarden_allocations", "550", 10*time.Second)
 	h.counted(t, 250, calls, 40*time.Second)
-	if code, body, err := h.get("/-/ready"); code != 200 || h.metric(t, `turnwarden_child_restarts_total{reason="probe"}`) != "0" {
+	if code, body, err := h.get("/-/ready"); code != 200 || h.metric(t, `turnwarden_turnserver_restarts_total{reason="probe"}`) != "0" {
 		t.Errorf("lines were forged, and the node is %d %s %v", code, body, err)
 	}
 
@@ -82,7 +82,7 @@ func TestAllocationsAreTrue(t *testing.T) {
 	for series, want := range map[string]string{
 		`turnwarden_refusals_total{code="486"}`:                "0",
 		`turnwarden_auth_failures_total{cause="unknown_user"}`: "0",
-		"turnwarden_child_log_lines_dropped_total":             "0",
+		"turnwarden_turnserver_log_lines_dropped_total":             "0",
 	} {
 		if got := h.metric(t, series); got != want {
 			t.Errorf("%s %s, want %s", series, got, want)

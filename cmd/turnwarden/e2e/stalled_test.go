@@ -82,7 +82,7 @@ func TestStalledLog(t *testing.T) {
 			}
 			_ = c.conn.Close()
 		}
-		if dropped := h.metric(t, "turnwarden_child_log_lines_dropped_total"); dropped == "0" || attempts < 1500 {
+		if dropped := h.metric(t, "turnwarden_turnserver_log_lines_dropped_total"); dropped == "0" || attempts < 1500 {
 			return fmt.Errorf("%s lines dropped after %d logins", dropped, attempts)
 		}
 		return nil

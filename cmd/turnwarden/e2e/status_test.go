@@ -53,7 +53,7 @@ func TestLogs(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
 	h.serve(t)
-	if out, code := h.ask(t, "logs", "-n", "1000"); code != 0 || !strings.Contains(out, `msg="starting turnwarden"`) || !strings.Contains(out, "part=child") {
+	if out, code := h.ask(t, "logs", "-n", "1000"); code != 0 || !strings.Contains(out, `msg="starting turnwarden"`) || !strings.Contains(out, "part=turnserver") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	if out, _ := h.ask(t, "logs", "-n", "1"); strings.Count(out, "\n") != 1 {

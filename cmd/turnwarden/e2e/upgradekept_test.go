@@ -44,7 +44,7 @@ func TestUpgradesInARow(t *testing.T) {
 	counted := func() {
 		t.Helper()
 		for series, want := range map[string]string{
-			"turnwarden_allocations": "3", "turnwarden_allocations_created_total": "3", `turnwarden_child_restarts_total{reason="signal"}`: "0",
+			"turnwarden_allocations": "3", "turnwarden_allocations_created_total": "3", `turnwarden_turnserver_restarts_total{reason="signal"}`: "0",
 		} {
 			h.metricIs(t, series, want, 20*time.Second)
 		}
