@@ -65,13 +65,6 @@ type ExternalIP struct {
 	Private netip.Addr // the zero Addr: every address of Public's family
 }
 
-// confLine is one option as coturn reads it.
-type confLine struct {
-	number      int
-	name, value string
-	text        string // as the operator wrote it, without the blanks around it
-}
-
 // ReadConf reads the operator's turnserver.conf. The error joins every problem
 // in it, one line each; values of options that may be secret are not in them.
 func ReadConf(path string, mode Mode) (*Conf, error) {
@@ -91,29 +84,6 @@ func ReadConf(path string, mode Mode) (*Conf, error) {
 		return nil, fmt.Errorf("%s: unreadable for uid %d (%w); %s; let that user read it", path, os.Geteuid(), errors.Unwrap(err), consequence)
 	}
 	return parseConf(path, string(data), mode)
-}
-
-// Option is one line of a turnserver.conf, as coturn cuts it.
-type Option struct {
-	Line        int // from 1
-	Name, Value string
-}
-
-// Options lists every option of a turnserver.conf, whatever ReadConf thinks of it.
-func Options(data string) (all []Option) {
-	number := 0
-	for raw := range strings.SplitSeq(data, "\n") {
-		number++
-		if text := trimLine(raw); text != "" && text[0] != '#' {
-			name, value := splitOption(text)
-			all = append(all, Option{number, name, value})
-		}
-	}
-	return all
-}
-
-func trimLine(raw string) string {
-	return strings.TrimLeft(strings.TrimRight(raw, " \t\v\f\r"), " \t")
 }
 
 func parseConf(path, data string, mode Mode) (*Conf, error) {
@@ -187,20 +157,6 @@ func (r *confReader) read(number int, raw string) {
 	}
 	r.collect(l)
 	r.conf.lines = append(r.conf.lines, l)
-}
-
-// splitOption cuts a line as coturn's parse_arg_string does: any run of blanks and
-// equal signs parts name and value, and quotes around the value are dropped.
-func splitOption(text string) (name, value string) {
-	i := strings.IndexAny(text, " =\t")
-	if i < 0 {
-		return text, ""
-	}
-	value = strings.TrimLeft(text[i:], " =\t")
-	if quoted, ok := strings.CutPrefix(value, `"`); ok {
-		value = strings.TrimSuffix(quoted, `"`)
-	}
-	return text[:i], value
 }
 
 // collect keeps the values of options that may be given more than once, and
@@ -290,16 +246,4 @@ func (r *confReader) at(l confLine) string {
 		at += ": " + name
 	}
 	return at + ": "
-}
-
-// harmless cuts a name where the characters of names end: in a mistyped line
-// such as static-auth-secret:VALUE coturn's name goes on into the secret.
-func harmless(name string) string {
-	end := strings.IndexFunc(name, func(c rune) bool {
-		return c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
-	})
-	if end >= 0 {
-		name = name[:end]
-	}
-	return name
 }
