@@ -10,35 +10,54 @@ import (
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
 
-// What a status is made of, and the words in it, for those who show one: they import no slice.
+// What a status is made of has names here, for those who show one: they import no slice.
 type (
-	SocketSample     = supervisor.SocketSample
+	// SocketSample is what the sockets of the child hold.
+	SocketSample = supervisor.SocketSample
+	// GenerationStatus is one that is on record.
 	GenerationStatus = credential.GenerationStatus
-	GenerationState  = credential.State
-	Histogram        = coturn.Histogram
-	Fleet            = fleet.Snapshot
-	FleetNode        = fleet.Node
-	Session          = directory.Status // with ZooKeeper
-	Registration     = registry.Status
-	ProbeAnswer      = probe.Answer
-	Imported         = credential.Imported
-	User             = credential.User
+	// GenerationState is how far one is.
+	GenerationState = credential.State
+	// Histogram counts by size.
+	Histogram = coturn.Histogram
+	// Fleet is a fleet as it was last seen.
+	Fleet = fleet.Snapshot
+	// FleetNode is a node in it.
+	FleetNode = fleet.Node
+	// Session is that with ZooKeeper.
+	Session = directory.Status
+	// Registration is where a node's record stands.
+	Registration = registry.Status
+	// ProbeAnswer is what was heard over one transport.
+	ProbeAnswer = probe.Answer
+	// Imported is a credential that another program has handed out.
+	Imported = credential.Imported
+	// User is one of the userdb.
+	User = credential.User
 )
 
 // What the parts count.
 type (
+	// SupervisorMetrics are those of the child.
 	SupervisorMetrics = supervisor.Metrics
+	// CredentialMetrics are those of the rotation.
 	CredentialMetrics = credential.Metrics
-	ProbeMetrics      = probe.Metrics
-	DirectoryMetrics  = directory.Metrics
+	// ProbeMetrics are those of the prober.
+	ProbeMetrics = probe.Metrics
+	// DirectoryMetrics are those of ZooKeeper.
+	DirectoryMetrics = directory.Metrics
 )
 
 // What is asked of a TURN server on behalf of whoever comes, and what it answered.
 type (
-	ProbeAllow    = probe.Allow
-	ProbeURI      = probe.URI
+	// ProbeAllow is who may be asked.
+	ProbeAllow = probe.Allow
+	// ProbeURI says where and how.
+	ProbeURI = probe.URI
+	// ProbeQuestion is one that is asked.
 	ProbeQuestion = probe.Question
-	ProbeReport   = probe.Report
+	// ProbeReport is what came of it.
+	ProbeReport = probe.Report
 )
 
 // ParseProbeURI reads a URI of RFC 7065.

@@ -40,7 +40,7 @@ func Serve(tb testing.TB, h http.Handler) *httptest.Server {
 // Ask sends a request with the given Accept lines and reads the whole reply.
 func Ask(t *testing.T, s *httptest.Server, method, path string, body io.Reader, accept ...string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequest(method, s.URL+path, body)
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +86,20 @@ func MintingNode(tb testing.TB, mode coturn.Mode) *node.Node {
 // Willing is a userdb and a TURN server that agree to everything.
 type Willing struct{}
 
-func (Willing) Put(context.Context, string, string) error      { return nil }
-func (Willing) Delete(context.Context, string) error           { return nil }
-func (Willing) List(context.Context) ([]string, error)         { return nil, nil }
+// Put implements credential.Store.
+func (Willing) Put(context.Context, string, string) error { return nil }
+
+// Delete implements credential.Store.
+func (Willing) Delete(context.Context, string) error { return nil }
+
+// List implements credential.Store.
+func (Willing) List(context.Context) ([]string, error) { return nil, nil }
+
+// Allocate implements credential.Verifier.
 func (Willing) Allocate(context.Context, string, string) error { return nil }
-func (Willing) Read() (traffic.Reading, error)                 { return traffic.Reading{}, errors.New("no NIC") }
+
+// Read implements traffic.Source.
+func (Willing) Read() (traffic.Reading, error) { return traffic.Reading{}, errors.New("no NIC") }
 
 // Up is a standalone node that serves.
 func Up() service.Status {
@@ -143,7 +152,11 @@ func AgainstBare(b *testing.B, h http.Handler, path string) {
 
 func fetch(b *testing.B, client *http.Client, url string) []byte {
 	b.Helper()
-	response, err := client.Get(url)
+	request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		b.Fatal(err)
 	}
