@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +26,8 @@ import (
 // NodeAccess says how nodes are asked.
 type NodeAccess struct {
 	Allow        []netip.Prefix // addresses that may be asked; none = loopback and private ones
+	Names        []string       // hosts that are shown the token, and asked where there is one
+	Prefixes     []netip.Prefix // the same, by their addresses
 	TLS          *tls.Config    // whom to believe, and what to show; nil = the system's authorities
 	InsecureHTTP bool           // the token may go over plain HTTP
 }
@@ -39,7 +42,21 @@ type NodeClient struct {
 	client *http.Client
 }
 
-var errForbidden = errors.New("an address outside gateway.node.allow_cidrs")
+var (
+	errForbidden = errors.New("an address outside gateway.node.allow_cidrs")
+	errUnnamed   = errors.New("a host that is not in gateway.node.hosts")
+)
+
+// names says whether the token may be shown to the host of a record: TLS proves later that
+// it is that host, and nothing but the list that it is one of ours.
+func (a NodeAccess) names(restAddr string) bool {
+	host, _, _ := net.SplitHostPort(restAddr)
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return within(addr.Unmap().WithZone(""), a.Prefixes)
+	}
+	host = strings.TrimSuffix(host, ".")
+	return slices.ContainsFunc(a.Names, func(name string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
+}
 
 // NewNodeClient returns a client without a token.
 func NewNodeClient(a NodeAccess) *NodeClient {
@@ -144,7 +161,13 @@ func (c *NodeClient) request(ctx context.Context, request any) (*http.Request, e
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "turnwarden-gateway")
-	if token := c.token.Load(); token != nil && *token != "" && (target.Scheme == "https" || c.access.InsecureHTTP) {
+	if token := c.token.Load(); token != nil && *token != "" {
+		if !c.access.names(r.node.RESTAddr) {
+			return nil, errUnnamed
+		}
+		if target.Scheme != "https" && !c.access.InsecureHTTP {
+			return req, nil
+		}
 		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	return req, nil

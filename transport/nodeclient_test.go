@@ -30,6 +30,9 @@ const (
 // askNode asks whoever listens at the address, as the node of that record.
 func askNode(t *testing.T, a transport.NodeAccess, scheme, addr string, r service.CredentialRequest) (service.Credential, error) {
 	t.Helper()
+	if a.Names == nil {
+		a.Names, a.Prefixes = []string{"localhost"}, prefixes("0.0.0.0/0", "::/0")
+	}
 	c := transport.NewNodeClient(a)
 	defer c.Close()
 	c.SetToken(nodeToken)
@@ -156,6 +159,9 @@ func TestNodeToken(t *testing.T) {
 		"plain":                {"http", plain.Listener.Addr().String(), transport.NodeAccess{}, ""},
 		"plain, as was said":   {"http", plain.Listener.Addr().String(), transport.NodeAccess{InsecureHTTP: true}, sent},
 		"TLS":                  {"https", secure.Listener.Addr().String(), transport.NodeAccess{TLS: &tls.Config{RootCAs: trust}}, sent},
+		"another host":         {"https", secure.Listener.Addr().String(), transport.NodeAccess{TLS: &tls.Config{RootCAs: trust}, Names: []string{"example.com"}, Prefixes: prefixes("127.0.0.2/32", "10.0.0.0/8")}, "-"},
+		"another host, plain":  {"http", plain.Listener.Addr().String(), transport.NodeAccess{InsecureHTTP: true, Names: []string{"turn-1"}}, "-"},
+		"one of ours":          {"https", secure.Listener.Addr().String(), transport.NodeAccess{TLS: &tls.Config{RootCAs: trust}, Names: []string{"turn-1"}, Prefixes: prefixes("127.0.0.0/8")}, sent},
 		"TLS, unknown":         {"https", secure.Listener.Addr().String(), transport.NodeAccess{TLS: &tls.Config{RootCAs: x509.NewCertPool()}}, "-"},
 		"TLS, unknown, system": {"https", secure.Listener.Addr().String(), transport.NodeAccess{InsecureHTTP: true}, "-"},
 		"TLS, another name":    {"https", "localhost:" + port, transport.NodeAccess{TLS: &tls.Config{RootCAs: trust}}, "-"},

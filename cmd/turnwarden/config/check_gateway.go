@@ -2,7 +2,10 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // checkGateway is check for the file of a gateway.
@@ -28,6 +31,27 @@ func (d *document) checkGateway(c *Gateway) {
 	if g.Node.InsecureHTTP && g.Node.TokenFile == "" {
 		bad("gateway.node.insecure_http", "true without gateway.node.token_file", "insecure_http together with token_file, for it is about the token")
 	}
+	if g.Node.TokenFile != "" && len(g.Node.Hosts) == 0 {
+		bad("gateway.node.token_file", strconv.Quote(g.Node.TokenFile)+" without gateway.node.hosts",
+			"token_file together with hosts, the names, addresses or prefixes of the nodes, for whoever can write a record could have the token shown to a host of his own")
+	}
+	if _, _, wrong := SplitHosts(g.Node.Hosts); wrong != "" {
+		bad("gateway.node.hosts", strconv.Quote(wrong), "names such as turn-1.example.org, addresses and prefixes such as 10.20.0.0/16, without a port")
+	}
 	checkPrefixes("gateway.node.allow_cidrs", g.Node.AllowCIDRs, bad)
 	checkAPI(&c.API, false, bad)
+}
+
+// SplitHosts tells names from addresses and prefixes; wrong is the first that is neither.
+func SplitHosts(list []string) (names []string, prefixes []netip.Prefix, wrong string) {
+	for _, s := range list {
+		if p, err := parsePrefix(s); err == nil {
+			prefixes = append(prefixes, p)
+		} else if hostName.MatchString(s) && strings.ContainsFunc(s, unicode.IsLetter) {
+			names = append(names, s)
+		} else if wrong == "" {
+			wrong = s
+		}
+	}
+	return names, prefixes, wrong
 }

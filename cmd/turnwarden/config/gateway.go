@@ -33,6 +33,7 @@ type Picking struct {
 // ZooKeeper can write a record, so that records are not trusted.
 type NodeAccess struct {
 	TokenFile    string   `yaml:"token_file" help:"File with the token that nodes want (their api.tokens_file). It is sent only over TLS, or with insecure_http."`
+	Hosts        []string `yaml:"hosts" help:"Names, addresses and prefixes of the nodes; required with token_file, which is shown to no other host, whatever a record says. A node's certificate has to be one of the host by which its record names it."`
 	CAFile       string   `yaml:"ca_file" help:"Certificates of the authorities that a node's certificate is verified with. Default: the system's."`
 	CertFile     string   `yaml:"cert_file" help:"Client certificate, for nodes that want one."`
 	KeyFile      string   `yaml:"key_file" help:"Its key, mode 0600."`

@@ -127,7 +127,8 @@ func prepareGateway(ctx context.Context, cfg config.Gateway, web host.Web, logge
 			Algorithm: fleet.Algorithm(cfg.Gateway.Algorithm), Region: cfg.Gateway.Region, Zone: cfg.Gateway.Zone, ReserveMbps: cfg.Gateway.ReserveMbps,
 		},
 	}
-	s.node = transport.NodeAccess{Allow: config.Prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP}
+	names, prefixes, _ := config.SplitHosts(cfg.Gateway.Node.Hosts) // check has seen them
+	s.node = transport.NodeAccess{Names: names, Prefixes: prefixes, Allow: config.Prefixes(cfg.Gateway.Node.AllowCIDRs), InsecureHTTP: cfg.Gateway.Node.InsecureHTTP}
 	if s.fleet.Fleet.Directory, err = cfg.Registry.Session(); err != nil {
 		return nil, err
 	}

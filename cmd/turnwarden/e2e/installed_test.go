@@ -327,7 +327,7 @@ func (i *installation) drain() {
 func (i *installation) gateway() {
 	i.write("etc/turnwarden/secrets/node", i.token+"\n", 0o600)
 	i.write("etc/turnwarden/gateway.yml", fmt.Sprintf(`registry: {zookeeper: ["%s:2181"], session_timeout: 4s}
-gateway: {node: {token_file: /run/credentials/turnwarden-gateway.service/secret_node, insecure_http: true}}
+gateway: {node: {token_file: /run/credentials/turnwarden-gateway.service/secret_node, hosts: [0.0.0.0/0], insecure_http: true}}
 api: {listen: "%s:13480", allow_unauthenticated: true}
 `, i.Host, i.IP), 0o644)
 	i.Must("systemctl", "enable", "--now", "turnwarden-gateway.service")

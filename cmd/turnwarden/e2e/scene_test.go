@@ -121,7 +121,7 @@ func (w *scene) gateways(n int) {
 			w.t.Fatal(err)
 		}
 	}
-	w.gateConf = map[string]string{"registry.session_timeout": "6s", "gateway.node.token_file": file, "gateway.node.insecure_http": "true"}
+	w.gateConf = map[string]string{"registry.session_timeout": "6s", "gateway.node.token_file": file, "gateway.node.hosts": "[127.0.0.0/8]", "gateway.node.insecure_http": "true"}
 	ctx, cancel := context.WithCancel(context.Background())
 	var clients sync.WaitGroup
 	for range n {
