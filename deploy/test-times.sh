@@ -16,6 +16,8 @@ mkdir "$group"
 trap 'rm -rf "$bin"; rmdir "$group"' EXIT
 seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
+go build -o "$bin/turnwarden" ./cmd/turnwarden
+export TURNWARDEN_BINARY=$bin/turnwarden
 wall_sum=0 cpu_sum=0 rows=
 for package in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./...); do
 	cd "$package"
