@@ -1,15 +1,12 @@
 package directory_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"testing"
 	"time"
 
-	"github.com/go-kit/kit/metrics/discard"
 	"github.com/go-zookeeper/zk"
 
 	"github.com/turnwarden/turnwarden/service/directory"
@@ -29,18 +26,9 @@ type mirror struct {
 // follow keeps a session with a follower until the test ends.
 func follow(t *testing.T, z *realtest.ZooKeeper, timeout time.Duration) *mirror {
 	t.Helper()
-	s := directory.New(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: timeout, ACL: directory.ACLOpen},
-		slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
+	s := newSession(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: timeout, ACL: directory.ACLOpen})
 	m := &mirror{t: t, session: s, follower: s.Follow("/a/b"), data: map[string]string{}, czxid: map[string]int64{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run returned %v", err)
-		}
-	})
+	start(t, s)
 	return m
 }
 

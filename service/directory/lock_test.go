@@ -1,17 +1,14 @@
 package directory_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-kit/kit/metrics/discard"
 	"github.com/go-zookeeper/zk"
 
 	"github.com/turnwarden/turnwarden/service/directory"
@@ -28,18 +25,8 @@ type member struct {
 
 func join(t *testing.T, z *realtest.ZooKeeper, node string, holders int) member {
 	t.Helper()
-	s := directory.New(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 10 * time.Second, ACL: directory.ACLOpen},
-		slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	die := sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(die)
+	s := newSession(directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 10 * time.Second, ACL: directory.ACLOpen})
+	die := start(t, s)
 	realtest.Eventually(t, 20*time.Second, func() error {
 		if got := s.Status(); got.State != directory.Connected {
 			return fmt.Errorf("session %+v", got)

@@ -1,16 +1,13 @@
 package directory_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/go-kit/kit/metrics/discard"
 	"github.com/go-zookeeper/zk"
 
 	"github.com/turnwarden/turnwarden/service/directory"
@@ -34,23 +31,9 @@ func next(t *testing.T, cfg directory.Config, before *directory.Saved) *director
 	if err := json.Unmarshal(data, &saved); err != nil || saved == nil || saved.ID == 0 || len(saved.Password) != 16 {
 		t.Fatalf("saved as %s, %v", data, err)
 	}
-	s := directory.New(cfg, slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
+	s := newSession(cfg)
 	s.Resume(saved)
 	return s
-}
-
-// start runs the session until the function that it returns is called.
-func start(t *testing.T, s *directory.Session) (end func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	return func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run returned %v, want nil", err)
-		}
-	}
 }
 
 // A session goes from one image of the process to the next and the one after: the node

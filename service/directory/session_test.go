@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,19 +29,32 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run keeps a session until the test ends.
-func run(t *testing.T, cfg directory.Config) *directory.Session {
+// newSession returns one that does not run yet.
+func newSession(cfg directory.Config) *directory.Session {
+	return directory.New(cfg, slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
+}
+
+// start runs a session until the test ends or end is called.
+func start(t *testing.T, s *directory.Session) (end func()) {
 	t.Helper()
-	s := directory.New(cfg, slog.New(slog.DiscardHandler), directory.Metrics{Operations: discard.NewCounter(), Failures: discard.NewCounter()})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run returned %v, want nil", err)
 		}
 	})
+	t.Cleanup(end)
+	return end
+}
+
+// run keeps a session until the test ends.
+func run(t *testing.T, cfg directory.Config) *directory.Session {
+	t.Helper()
+	s := newSession(cfg)
+	start(t, s)
 	return s
 }
 

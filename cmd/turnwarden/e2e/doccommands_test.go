@@ -171,9 +171,9 @@ func instead(t *testing.T, path, command string) bool {
 				}
 			}
 		case e.instead == "TestInstalledPackage":
-			words := fmt.Sprintf("%q, %q", strings.Fields(e.begins)[0], strings.Fields(e.begins)[1])
-			if code, err := os.ReadFile("installed_test.go"); err != nil || !strings.Contains(string(code), words) {
-				t.Errorf("%s: %s: %s does not run %s (%v)", path, command, e.instead, words, err)
+			words := strings.Fields(e.begins)[:2]
+			if !slices.Equal(words, aptInstall[:2]) && !slices.Equal(words, takeOver) {
+				t.Errorf("%s: %s: %s does not run %s", path, command, e.instead, words)
 			}
 		case e.begins == "go test ":
 			testsExist(t, path, command)

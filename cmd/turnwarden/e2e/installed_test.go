@@ -27,6 +27,23 @@ type installation struct {
 	token string // for the API
 }
 
+// What the documents have people do with the packages, and TestInstalledPackage does.
+var (
+	aptInstall = []string{"apt-get", "install", "-y"}
+	takeOver   = []string{"turnwarden", "handover"}
+)
+
+// do runs one of those.
+func (i *installation) do(command []string, more ...string) (out string, err error) {
+	return i.Try(slices.Concat(command, more)...)
+}
+
+// must is do where it has to succeed.
+func (i *installation) must(command []string, more ...string) string {
+	i.Helper()
+	return i.Must(slices.Concat(command, more)...)
+}
+
 // TestInstalledPackage takes a host from coturn's own service to turnwarden and back, with
 // Debian's dpkg and systemd: what is open goes on unless somebody has said that it may end.
 // Each step begins where the one before has ended.
@@ -151,7 +168,7 @@ func (i *installation) calls(s seed, n int) (calls []*call) {
 
 // install: coturn.service, which has calls, goes on.
 func (i *installation) install() {
-	i.Must("apt-get", "install", "-y", "--no-install-recommends", "coturn", "sqlite3")
+	i.must(aptInstall, "--no-install-recommends", "coturn", "sqlite3")
 	conf, err := os.ReadFile(filepath.Join(i.Root, "etc/turnserver.conf"))
 	if err != nil {
 		i.Fatal(err)
@@ -163,7 +180,7 @@ func (i *installation) install() {
 	i.Must("systemctl", "restart", "coturn.service") // it notifies when it listens
 	calls, pid := i.calls(seed{UserID: "before", Password: "turnwarden"}, 2), i.turnserver()
 
-	said := i.Must("apt-get", "install", "-y", "--no-install-recommends", "/root/old.deb")
+	said := i.must(aptInstall, "--no-install-recommends", "/root/old.deb")
 	const waits = "coturn.service is active with a turnserver of its own"
 	if strings.Count(said, waits) != 1 || !strings.Contains(said, "turnwarden waits; hand its ports over with: turnwarden handover") {
 		i.Errorf("the installation does not say in a line what to do:\n%s", said)
@@ -191,11 +208,11 @@ func (i *installation) install() {
 func (i *installation) refusals() {
 	calls, pid := i.calls(seed{UserID: "before", Password: "turnwarden"}, 2), i.turnserver()
 	i.configure(i.IP, "")
-	if said, err := i.Try("turnwarden", "handover"); err == nil || !strings.Contains(said, " relay ports open. It is stopped, disabled and masked: its calls end now") || !strings.Contains(said, "nothing was changed") {
+	if said, err := i.do(takeOver); err == nil || !strings.Contains(said, " relay ports open. It is stopped, disabled and masked: its calls end now") || !strings.Contains(said, "nothing was changed") {
 		i.Errorf("without an answer: %v\n%s", err, said)
 	}
 	i.configure(i.IP, ", drain_timeout: 5")
-	if said, err := i.Try("turnwarden", "handover", "--yes"); err == nil || !strings.Contains(said, "coturn.drain_timeout") {
+	if said, err := i.do(takeOver, "--yes"); err == nil || !strings.Contains(said, "coturn.drain_timeout") {
 		i.Errorf("with a mistake in turnwarden.yml: %v\n%s", err, said)
 	}
 	alive(i.T, calls)
@@ -204,7 +221,7 @@ func (i *installation) refusals() {
 	}
 
 	i.configure("192.0.2.1", "")
-	if said, err := i.Try("turnwarden", "handover", "--yes"); err == nil || !strings.Contains(said, "gave back") {
+	if said, err := i.do(takeOver, "--yes"); err == nil || !strings.Contains(said, "gave back") {
 		i.Errorf("with an address that is not this host's: %v\n%s", err, said)
 	}
 	i.is("coturn.service", map[string]string{"ActiveState": "active", "UnitFileState": "enabled", "LoadState": "loaded"})
@@ -219,7 +236,7 @@ func (i *installation) handover() {
 	i.token = lines[0][1]
 	i.write("etc/turnwarden/secrets/tokens", lines[1][1]+"\n", 0o600)
 	i.configure(i.IP, "")
-	said = i.Must("turnwarden", "handover", "--yes")
+	said = i.must(takeOver, "--yes")
 	if !strings.Contains(said, "its calls end now") || !strings.Contains(said, "The way back: ") {
 		i.Errorf("handover says:\n%s", said)
 	}
@@ -236,7 +253,7 @@ func (i *installation) handover() {
 	// Under all that the unit forbids, each part does its work.
 	i.Must("turnwarden", "rotate")
 	i.Must("systemctl", "reload", "turnwarden.service")
-	if said := i.Must("turnwarden", "handover"); !strings.Contains(said, "turnwarden.service has the ports") {
+	if said := i.must(takeOver); !strings.Contains(said, "turnwarden.service has the ports") {
 		i.Errorf("a second handover says:\n%s", said)
 	}
 }
@@ -282,11 +299,11 @@ func (i *installation) upgrade() {
 	if status := i.Must("turnwarden", "status"); !strings.Contains(status, "1.0.0") {
 		i.Errorf("before the upgrade:\n%s", status)
 	}
-	said := i.Must("apt-get", "install", "-y", "/root/new.deb")
+	said := i.must(aptInstall, "/root/new.deb")
 	if status := i.Must("turnwarden", "status"); !strings.Contains(status, "1.0.1") {
 		i.Errorf("after the upgrade:\n%s\nof which was said:\n%s", status, said)
 	}
-	said = i.Must("apt-get", "install", "-y", "--reinstall", "coturn")
+	said = i.must(aptInstall, "--reinstall", "coturn")
 	i.is("coturn.service", map[string]string{"ActiveState": "inactive", "UnitFileState": "masked"})
 	i.is("turnwarden.service", map[string]string{"ActiveState": "active", "MainPID": main})
 	if now := i.turnserver(); now != child {

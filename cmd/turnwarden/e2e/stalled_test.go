@@ -19,20 +19,27 @@ import (
 	"github.com/turnwarden/turnwarden/service/realtest"
 )
 
+// fifo is the host's log, of which nobody reads what the caller does not.
+func (h *host) fifo(t *testing.T) (log string, r *os.File) {
+	t.Helper()
+	log = filepath.Join(h.dir, "log")
+	err := unix.Mkfifo(log, 0o600)
+	if err == nil {
+		r, err = os.OpenFile(log, os.O_RDWR, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log, r
+}
+
 // TestStalledLog: whoever takes our log has stopped, and the TURN server serves on.
 // Without a reader that never waits, some 600 failed logins, which anybody can make,
 // would fill turnserver's own pipe and stop it for all (4.6.1).
 func TestStalledLog(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
-	log := filepath.Join(h.dir, "log")
-	if err := unix.Mkfifo(log, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := os.OpenFile(log, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, r := h.fifo(t)
 	conn, err := r.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -111,14 +118,7 @@ func TestStalledLog(t *testing.T) {
 func TestLogReaderGone(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, options{})
-	log := filepath.Join(h.dir, "log")
-	if err := unix.Mkfifo(log, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := os.OpenFile(log, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, r := h.fifo(t)
 	var reading sync.WaitGroup
 	reading.Go(func() { _, _ = io.Copy(io.Discard, r) })
 	t.Cleanup(func() {
