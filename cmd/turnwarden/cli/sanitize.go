@@ -25,8 +25,8 @@ func acting(w io.Writer) io.Writer {
 }
 
 // Write implements io.Writer. No character may be cut in two.
-func (p sanitized) Write(b []byte) (int, error) {
-	if _, err := io.WriteString(p.Writer, visible(string(b))); err != nil {
+func (s sanitized) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(s.Writer, visible(string(b))); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -17,14 +17,14 @@ import (
 
 // listenAdmin opens the admin socket, mode 0600 from its first moment. Without a
 // directory for the default one, as for an ordinary user, a node runs all the same.
-func (s *Host) listenAdmin(ctx context.Context, from *handover.Inherited, logger *slog.Logger) (err error) {
-	if s.Admin, err = from.Listener(handover.Admin); s.Admin != nil || err != nil || !from.Fresh() {
+func (h *Host) listenAdmin(ctx context.Context, from *handover.Inherited, logger *slog.Logger) (err error) {
+	if h.Admin, err = from.Listener(handover.Admin); h.Admin != nil || err != nil || !from.Fresh() {
 		return err
 	}
-	path := s.Config.Admin.Socket
+	path := h.Config.Admin.Socket
 	err = os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
-		s.Admin, err = listenUnix(ctx, path)
+		h.Admin, err = listenUnix(ctx, path)
 	}
 	if err != nil && path == config.DefaultSocket {
 		logger.Warn("no admin socket: no command can ask this turnwarden for anything; set admin.socket to a path of this node's own", "err", err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/turnwarden/turnwarden/service/calls"
@@ -53,17 +54,17 @@ func (c *Current) Starter(log *calls.Log, hurry <-chan struct{}, thread *supervi
 }
 
 // Command is how turnserver is run.
-func (s *Host) Command(log *calls.Log, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
+func (h *Host) Command(log *calls.Log, hurry <-chan struct{}, thread *supervisor.Thread) supervisor.Command {
 	command := supervisor.Command{
-		Path: s.turnserver, Args: coturn.Args(Rendered(s.Config)), Dir: "/",
+		Path: h.turnserver, Args: coturn.Args(Rendered(h.Config)), Dir: "/",
 		// A clean environment: above all no NOTIFY_SOCKET, for coturn would speak to
 		// systemd in our name.
 		Env:         []string{"PATH=" + os.Getenv("PATH")},
-		Credential:  s.as,
-		StopTimeout: s.Config.Coturn.StopTimeout, Hurry: hurry,
-		Stdout: coturn.Once(s.Running(), log.Stdout), Stderr: log.Stderr, Thread: thread,
+		Credential:  h.as,
+		StopTimeout: h.Config.Coturn.StopTimeout, Hurry: hurry,
+		Stdout: coturn.Once(h.Running(), log.Stdout), Stderr: log.Stderr, Thread: thread,
 	}
-	if s.as != nil && slices.ContainsFunc(listening(s.Conf), func(a netip.AddrPort) bool { return a.Port() < 1024 }) {
+	if h.as != nil && slices.ContainsFunc(listening(h.Conf), func(a netip.AddrPort) bool { return a.Port() < 1024 }) {
 		command.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE}
 	}
 	return command
@@ -71,21 +72,19 @@ func (s *Host) Command(log *calls.Log, hurry <-chan struct{}, thread *supervisor
 
 // writeRendered replaces the rendered file: 0600, owned by the child's uid before
 // its name appears, because it holds the CLI password.
-func (s *Host) writeRendered(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "turnserver.conf.")
-	if err != nil {
-		return fmt.Errorf("render turnserver.conf: %w", err)
-	}
-	defer os.Remove(tmp.Name()) // nothing is left there once it is renamed
-	defer tmp.Close()
-	if s.as != nil {
-		err = tmp.Chown(int(s.as.Uid), int(s.as.Gid))
+func (h *Host) writeRendered(path string, data []byte) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
+	if err == nil {
+		defer f.Cleanup() // nothing is left there once it is renamed
+		if h.as != nil {
+			err = f.Chown(int(h.as.Uid), int(h.as.Gid))
+		}
 	}
 	if err == nil {
-		_, err = tmp.Write(data)
+		_, err = f.Write(data)
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), path)
+		err = f.CloseAtomicallyReplace()
 	}
 	if err != nil {
 		return fmt.Errorf("render turnserver.conf: %w", err)
@@ -107,40 +106,40 @@ func freeLoopbackPort(ctx context.Context) (int, error) {
 // first: on the first address its configuration names, else on one that it has really
 // bound, that of the default route if it can be: others, such as a tunnel's, may vanish
 // and leave the clients where they are.
-func (s *Host) listeners(pid int) []probe.Listener {
+func (h *Host) listeners(pid int) []probe.Listener {
 	var udp, tcp []netip.AddrPort
-	if len(s.Conf.ListeningIPs) == 0 {
+	if len(h.Conf.ListeningIPs) == 0 {
 		// What cannot be read cannot be probed, and is reported as a port not open.
-		udp, tcp, _ = supervisor.Listeners(pid, uint16(s.Conf.ListeningPort), uint16(s.Conf.TLSListeningPort))
+		udp, tcp, _ = supervisor.Listeners(pid, uint16(h.Conf.ListeningPort), uint16(h.Conf.TLSListeningPort))
 	}
 	at := func(bound []netip.AddrPort, port int) netip.AddrPort {
-		if len(s.Conf.ListeningIPs) > 0 {
-			return netip.AddrPortFrom(s.Conf.ListeningIPs[0], uint16(port))
+		if len(h.Conf.ListeningIPs) > 0 {
+			return netip.AddrPortFrom(h.Conf.ListeningIPs[0], uint16(port))
 		}
 		found := netip.AddrPortFrom(netip.Addr{}, uint16(port))
 		for _, a := range bound {
-			if a.Port() == found.Port() && (!found.Addr().IsValid() || a.Addr() == s.outside) {
+			if a.Port() == found.Port() && (!found.Addr().IsValid() || a.Addr() == h.outside) {
 				found = a
 			}
 		}
 		return found
 	}
 	var all []probe.Listener
-	if s.Conf.UDP {
-		all = append(all, probe.Listener{Transport: probe.UDP, Addr: at(udp, s.Conf.ListeningPort)})
+	if h.Conf.UDP {
+		all = append(all, probe.Listener{Transport: probe.UDP, Addr: at(udp, h.Conf.ListeningPort)})
 	}
-	if s.Conf.TCP {
-		all = append(all, probe.Listener{Transport: probe.TCP, Addr: at(tcp, s.Conf.ListeningPort)})
+	if h.Conf.TCP {
+		all = append(all, probe.Listener{Transport: probe.TCP, Addr: at(tcp, h.Conf.ListeningPort)})
 	}
-	if s.Conf.TLS && !s.Conf.ClientCertificates {
-		all = append(all, probe.Listener{Transport: probe.TLS, Addr: at(tcp, s.Conf.TLSListeningPort)})
+	if h.Conf.TLS && !h.Conf.ClientCertificates {
+		all = append(all, probe.Listener{Transport: probe.TLS, Addr: at(tcp, h.Conf.TLSListeningPort)})
 	}
 	return all
 }
 
 // CLIRuntime is where the CLI of the running child is; zero before the first start.
-func (s *Host) CLIRuntime() coturn.Runtime {
-	if r := s.runtime.Load(); r != nil {
+func (h *Host) CLIRuntime() coturn.Runtime {
+	if r := h.runtime.Load(); r != nil {
 		return *r
 	}
 	return coturn.Runtime{}
@@ -149,18 +148,18 @@ func (s *Host) CLIRuntime() coturn.Runtime {
 // RelayFree says whether a good part of the relay range is free. A server that
 // answers 508 all the same is not full: it cannot open its sockets, as with a
 // relay-ip that is not this host's.
-func (s *Host) RelayFree() bool {
-	size := s.Conf.MaxPort - s.Conf.MinPort + 1
-	used, err := supervisor.UDPSockets(uint16(s.Conf.MinPort), uint16(s.Conf.MaxPort))
+func (h *Host) RelayFree() bool {
+	size := h.Conf.MaxPort - h.Conf.MinPort + 1
+	used, err := supervisor.UDPSockets(uint16(h.Conf.MinPort), uint16(h.Conf.MaxPort))
 	return err == nil && size-used > size/10 && size-used > 4
 }
 
 // relayPorts is how many ports there are to relay on: the range, on each address.
-func (s *Host) relayPorts() int {
-	return (s.Conf.MaxPort - s.Conf.MinPort + 1) * max(1, len(s.Conf.RelayIPs))
+func (h *Host) relayPorts() int {
+	return (h.Conf.MaxPort - h.Conf.MinPort + 1) * max(1, len(h.Conf.RelayIPs))
 }
 
 // RelaySockets counts those that the child has taken.
-func (s *Host) RelaySockets(pid int) (int, error) {
-	return supervisor.RelaySockets(pid, uint16(s.Conf.MinPort), uint16(s.Conf.MaxPort), uint16(s.Conf.ListeningPort), uint16(s.Conf.TLSListeningPort))
+func (h *Host) RelaySockets(pid int) (int, error) {
+	return supervisor.RelaySockets(pid, uint16(h.Conf.MinPort), uint16(h.Conf.MaxPort), uint16(h.Conf.ListeningPort), uint16(h.Conf.TLSListeningPort))
 }

@@ -82,8 +82,8 @@ func (c *Current) stage(ctx context.Context, n *next, pid int) error {
 }
 
 // with is the site with other settings for everything but turnserver.
-func (s *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
-	is := *s
+func (h *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
+	is := *h
 	is.Config = cfg
 	if err := is.findInterfaces(logger); err != nil {
 		return nil, err
@@ -94,25 +94,25 @@ func (s *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
 		}
 	}
 	var err error
-	if !reflect.DeepEqual(s.Config.API, cfg.API) || s.Config.Registry.Advertise != cfg.Registry.Advertise { // the rates of callers begin anew with each
-		is.API, err = s.API.with(cfg.API, cfg.Registry.Advertise, logger)
+	if !reflect.DeepEqual(h.Config.API, cfg.API) || h.Config.Registry.Advertise != cfg.Registry.Advertise { // the rates of callers begin anew with each
+		is.API, err = h.API.with(cfg.API, cfg.Registry.Advertise, logger)
 	}
 	return &is, err
 }
 
 // restarted is the site when turnserver has been started with n.
-func (s *Host) restarted(n *next, logger *slog.Logger) (*Host, error) {
-	is := *s
+func (h *Host) restarted(n *next, logger *slog.Logger) (*Host, error) {
+	is := *h
 	is.server = n.server
-	is.agreed = maps.Clone(s.agreed)
-	delete(is.agreed, s.Config.Coturn.ConfigFile)
+	is.agreed = maps.Clone(h.agreed)
+	delete(is.agreed, h.Config.Coturn.ConfigFile)
 	is.agreed["coturn.config_file"], is.agreed[n.cfg.Coturn.ConfigFile] = n.cfg.Coturn.ConfigFile, n.sum
-	return is.with(config.Take(s.Config, n.cfg, config.Drained), logger)
+	return is.with(config.Take(h.Config, n.cfg, config.Drained), logger)
 }
 
 // unchangeable names the options of turnserver.conf that differ and that more than
 // turnserver has read at the start.
-func (s *Host) unchangeable(n server) (names []string) {
+func (h *Host) unchangeable(n server) (names []string) {
 	for _, option := range []struct {
 		name string
 		of   func(c *coturn.Conf) string
@@ -121,7 +121,7 @@ func (s *Host) unchangeable(n server) (names []string) {
 		{"userdb", func(c *coturn.Conf) string { return c.UserDB }},
 		{"proc-user", func(c *coturn.Conf) string { return c.ProcUser }},
 	} {
-		if option.of(s.Conf) != option.of(n.Conf) && (option.name != "proc-user" || s.Config.Coturn.User == "") {
+		if option.of(h.Conf) != option.of(n.Conf) && (option.name != "proc-user" || h.Config.Coturn.User == "") {
 			names = append(names, option.name)
 		}
 	}

@@ -18,13 +18,13 @@ import (
 )
 
 // agreement is what cannot change while the child, the listeners and the record go on.
-func (s *Host) agreement(webListen string) map[string]string {
-	cfg := s.Config
+func (h *Host) agreement(webListen string) map[string]string {
+	cfg := h.Config
 	return map[string]string{
 		"node":                     cfg.Node,
 		"coturn.user":              cfg.Coturn.User,
 		"coturn.config_file":       cfg.Coturn.ConfigFile,
-		cfg.Coturn.ConfigFile:      s.sum,
+		cfg.Coturn.ConfigFile:      h.sum,
 		"credentials.mode":         cfg.Credentials.Mode,
 		"credentials.state_dir":    cfg.Credentials.StateDir,
 		"registry.zookeeper":       strings.Join(cfg.Registry.ZooKeeper, ", "),
@@ -37,8 +37,8 @@ func (s *Host) agreement(webListen string) map[string]string {
 }
 
 // Leave stops taking from the child what is not in a handover, until stay is called.
-func (s *Host) Leave() (left supervisor.Left, stay func()) {
-	if child := s.child.Load(); child != nil {
+func (h *Host) Leave() (left supervisor.Left, stay func()) {
+	if child := h.child.Load(); child != nil {
 		return child.Leave()
 	}
 	return left, func() {}
@@ -46,28 +46,28 @@ func (s *Host) Leave() (left supervisor.Left, stay func()) {
 
 // Save adds to a handover what the next image needs of the host, and returns the files that
 // go with it by name. left is the child that the node knows of.
-func (s *Host) Save(h *handover.State, left supervisor.Left) map[string]syscall.Conn {
-	h.Kept = s.agreed
-	files := map[string]syscall.Conn{handover.Lock: s.lock, handover.Web: s.Web, handover.API: s.API.Gate}
-	if s.Admin != nil {
-		files[handover.Admin] = s.Admin.(syscall.Conn)
+func (h *Host) Save(to *handover.State, left supervisor.Left) map[string]syscall.Conn {
+	to.Kept = h.agreed
+	files := map[string]syscall.Conn{handover.Lock: h.lock, handover.Web: h.Web, handover.API: h.API.Gate}
+	if h.Admin != nil {
+		files[handover.Admin] = h.Admin.(syscall.Conn)
 	}
 	if left.PID != 0 {
 		for i, pipe := range left.Output {
 			files[handover.Output[i]] = pipe.File
-			h.Output = append(h.Output, handover.BegunLine{Text: slices.Clone(pipe.Begun), Skip: pipe.Skip})
+			to.Output = append(to.Output, handover.BegunLine{Text: slices.Clone(pipe.Begun), Skip: pipe.Skip})
 		}
 	}
-	r := s.CLIRuntime()
-	h.CLI = handover.CLI{On: r.CLI, Port: r.CLIPort, Password: string(r.CLIPassword), Coturn: r.Version}
+	r := h.CLIRuntime()
+	to.CLI = handover.CLI{On: r.CLI, Port: r.CLIPort, Password: string(r.CLIPassword), Coturn: r.Version}
 	return files
 }
 
 // Restore takes over what of the host is not in files, and returns what goes on with the
 // child.
-func (s *Host) Restore(from *handover.Inherited, command supervisor.Command) supervisor.Starter {
-	s.runtime.Store(&coturn.Runtime{Version: from.CLI.Coturn, CLI: from.CLI.On, CLIPort: from.CLI.Port, CLIPassword: coturn.CLIPassword(from.CLI.Password)})
-	if l, ok := s.Admin.(*net.UnixListener); ok {
+func (h *Host) Restore(from *handover.Inherited, command supervisor.Command) supervisor.Starter {
+	h.runtime.Store(&coturn.Runtime{Version: from.CLI.Coturn, CLI: from.CLI.On, CLIPort: from.CLI.Port, CLIPassword: coturn.CLIPassword(from.CLI.Password)})
+	if l, ok := h.Admin.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(true) // as for one that this image has opened
 	}
 	left := supervisor.Left{PID: from.Node.Supervisor.Child.PID}
@@ -83,7 +83,7 @@ func (s *Host) Restore(from *handover.Inherited, command supervisor.Command) sup
 		if err != nil {
 			return nil, err
 		}
-		s.child.Store(p)
+		h.child.Store(p)
 		return p, nil
 	}
 }

@@ -33,11 +33,11 @@ func OwnAddresses(ctx context.Context, conf *coturn.Conf) error {
 // freePorts ends what a killed turnwarden left behind, and refuses to start
 // beside anybody else's server: SO_REUSEPORT would let both run and split the
 // clients between them.
-func (s *Host) freePorts(from *handover.Inherited, logger *slog.Logger) error {
+func (h *Host) freePorts(from *handover.Inherited, logger *slog.Logger) error {
 	if !from.Fresh() {
 		return nil // our own child has them, and the prober looks for others
 	}
-	rendered := Rendered(s.Config)
+	rendered := Rendered(h.Config)
 	orphans, err := supervisor.Orphans(rendered)
 	if err != nil {
 		return fmt.Errorf("look for a turnserver of an earlier run: %w", err)
@@ -48,7 +48,7 @@ func (s *Host) freePorts(from *handover.Inherited, logger *slog.Logger) error {
 			return fmt.Errorf("kill turnserver %d of an earlier run: %w; kill it by hand", pid, err)
 		}
 	}
-	return CheckPorts(s.Conf, 0)
+	return CheckPorts(h.Conf, 0)
 }
 
 // listening is what turnserver will listen on, as far as its configuration says.

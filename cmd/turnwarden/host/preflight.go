@@ -95,18 +95,18 @@ func Open(ctx context.Context, cfg config.Node, web Web, from *handover.Inherite
 	return s, nil
 }
 
-func (s *Host) Close() {
-	if s.lock != nil {
-		s.lock.Close()
+func (h *Host) Close() {
+	if h.lock != nil {
+		h.lock.Close()
 	}
-	if s.API != nil {
-		s.API.Close()
+	if h.API != nil {
+		h.API.Close()
 	}
-	if s.Web != nil {
-		s.Web.Close()
+	if h.Web != nil {
+		h.Web.Close()
 	}
-	if s.Admin != nil {
-		s.Admin.Close()
+	if h.Admin != nil {
+		h.Admin.Close()
 	}
 }
 
@@ -147,15 +147,15 @@ func (s *server) warn(logger *slog.Logger) {
 
 // openStateDir creates the directory, mode 0711 so that the child's uid can reach
 // its configuration and list nothing, and locks it.
-func (s *Host) openStateDir(from *handover.Inherited) (err error) {
-	if s.lock = from.File(handover.Lock); s.lock != nil {
+func (h *Host) openStateDir(from *handover.Inherited) (err error) {
+	if h.lock = from.File(handover.Lock); h.lock != nil {
 		return nil
 	}
-	dir := s.Config.Credentials.StateDir
+	dir := h.Config.Credentials.StateDir
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return fmt.Errorf("credentials.state_dir: %w; create it, owned by uid %d, or name another", err, os.Geteuid())
 	}
-	s.lock, err = lockStateDir(dir)
+	h.lock, err = lockStateDir(dir)
 	return err
 }
 
@@ -180,12 +180,12 @@ func FindSource(cfg config.Node, conf *coturn.Conf) (source *traffic.Procfs, out
 	return source, host.DefaultSource, err
 }
 
-func (s *Host) findInterfaces(logger *slog.Logger) (err error) {
-	if s.Source, s.outside, err = FindSource(s.Config, s.Conf); err != nil {
+func (h *Host) findInterfaces(logger *slog.Logger) (err error) {
+	if h.Source, h.outside, err = FindSource(h.Config, h.Conf); err != nil {
 		return err
 	}
-	if err := traffic.CheckCapacity(s.Source, TrafficConfig(s.Config)); err != nil {
-		if len(s.Config.Registry.ZooKeeper) > 0 {
+	if err := traffic.CheckCapacity(h.Source, TrafficConfig(h.Config)); err != nil {
+		if len(h.Config.Registry.ZooKeeper) > 0 {
 			return err
 		}
 		logger.Warn("headroom is unknown; nothing depends on it while registry.zookeeper is empty", "err", err)

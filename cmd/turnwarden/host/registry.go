@@ -13,24 +13,24 @@ import (
 	"github.com/turnwarden/turnwarden/transport"
 )
 
-func (s *Host) prepareRegistry(logger *slog.Logger) (err error) {
-	if len(s.Config.Registry.ZooKeeper) == 0 {
+func (h *Host) prepareRegistry(logger *slog.Logger) (err error) {
+	if len(h.Config.Registry.ZooKeeper) == 0 {
 		return nil
 	}
-	if err := s.findAddress(logger); err != nil {
+	if err := h.findAddress(logger); err != nil {
 		return err
 	}
-	s.Directory, err = s.Config.Directory()
+	h.Directory, err = h.Config.Directory()
 	return err
 }
 
 // findAddress resolves what the record advertises.
-func (s *Host) findAddress(logger *slog.Logger) (err error) {
-	if s.restAddr, err = Advertised(s.Config.Registry.Advertise, s.API.Addr().(*net.TCPAddr).AddrPort(), s.outside); err != nil {
+func (h *Host) findAddress(logger *slog.Logger) (err error) {
+	if h.restAddr, err = Advertised(h.Config.Registry.Advertise, h.API.Addr().(*net.TCPAddr).AddrPort(), h.outside); err != nil {
 		return err
 	}
-	if host, _, _ := net.SplitHostPort(s.restAddr); transport.Loopback(host) {
-		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", s.restAddr)
+	if host, _, _ := net.SplitHostPort(h.restAddr); transport.Loopback(host) {
+		logger.Warn("the record advertises a loopback address, which no other host can reach; set api.listen or registry.advertise", "address", h.restAddr)
 	}
 	return nil
 }

@@ -171,20 +171,20 @@ func (r *Reloader) Stage(ctx context.Context, report func(service.Step)) error {
 type waiting struct{ drain, start []string }
 
 // waiting says what of n is not in force.
-func (s *Host) waiting(n *next, path string) (w waiting) {
+func (h *Host) waiting(n *next, path string) (w waiting) {
 	add := func(to *[]string, path string, names []string) {
 		if len(names) > 0 {
 			*to = append(*to, path+": "+strings.Join(names, ", "))
 		}
 	}
-	add(&w.drain, path, config.Changed(s.Config, n.cfg, config.Drained))
-	add(&w.start, path, config.Changed(s.Config, n.cfg, config.Started))
-	if fixed := s.unchangeable(n.server); len(fixed) > 0 {
+	add(&w.drain, path, config.Changed(h.Config, n.cfg, config.Drained))
+	add(&w.start, path, config.Changed(h.Config, n.cfg, config.Started))
+	if fixed := h.unchangeable(n.server); len(fixed) > 0 {
 		add(&w.start, n.Conf.Path, fixed)
 	} else {
-		add(&w.drain, n.Conf.Path, s.Conf.Changed(n.Conf))
+		add(&w.drain, n.Conf.Path, h.Conf.Changed(n.Conf))
 	}
-	if v := s.Running(); v != n.Version {
+	if v := h.Running(); v != n.Version {
 		w.drain = append(w.drain, fmt.Sprintf("coturn %v, which is installed, in place of %v", n.Version, v))
 	}
 	return w

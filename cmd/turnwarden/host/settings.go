@@ -12,34 +12,34 @@ import (
 
 // What the parts are told of a site, at the start and when it has changed.
 
-func (s *Host) Facts() node.Facts {
+func (h *Host) Facts() node.Facts {
 	return node.Facts{
-		Node: s.Config.Node, Mode: coturn.Mode(s.Config.Credentials.Mode), Region: s.Config.Registry.Region, Zone: s.Config.Registry.Zone,
-		RESTAddr: s.restAddr, RESTScheme: s.API.scheme, URIs: s.Conf.URIs(s.outside, TLSName(s.Conf, s.Config.Registry.Advertise)), Version: version.Version, Coturn: s.Version, RelayPorts: s.relayPorts(),
-		RotateEvery: s.Config.Credentials.RotateEvery, ProbeTimeout: s.Config.Probe.Timeout, NoSTUN: s.Conf.NoSTUN, RelayFree: s.RelayFree,
-		Running: s.Running, Listeners: s.listeners, LoopbackPeers: s.Conf.AllowLoopbackPeers,
+		Node: h.Config.Node, Mode: coturn.Mode(h.Config.Credentials.Mode), Region: h.Config.Registry.Region, Zone: h.Config.Registry.Zone,
+		RESTAddr: h.restAddr, RESTScheme: h.API.scheme, URIs: h.Conf.URIs(h.outside, TLSName(h.Conf, h.Config.Registry.Advertise)), Version: version.Version, Coturn: h.Version, RelayPorts: h.relayPorts(),
+		RotateEvery: h.Config.Credentials.RotateEvery, ProbeTimeout: h.Config.Probe.Timeout, NoSTUN: h.Conf.NoSTUN, RelayFree: h.RelayFree,
+		Running: h.Running, Listeners: h.listeners, LoopbackPeers: h.Conf.AllowLoopbackPeers,
 	}
 }
 
 // Running is the release of the child, which is not always the installed one.
-func (s *Host) Running() coturn.Version {
-	if r := s.runtime.Load(); r != nil {
+func (h *Host) Running() coturn.Version {
+	if r := h.runtime.Load(); r != nil {
 		return r.Version
 	}
-	return s.Version
+	return h.Version
 }
 
 // Nerve is what Prometheus' nerve_sd_configs reads: where our metrics are.
-func (s *Host) Nerve() []byte {
-	addr := s.Web.Addr().(*net.TCPAddr).AddrPort()
+func (h *Host) Nerve() []byte {
+	addr := h.Web.Addr().(*net.TCPAddr).AddrPort()
 	host := addr.Addr().Unmap().String()
 	if addr.Addr().IsUnspecified() {
-		host, _, _ = net.SplitHostPort(s.restAddr)
+		host, _, _ = net.SplitHostPort(h.restAddr)
 	}
 	data, _ := json.Marshal(struct { // strings and numbers always marshal
 		Host string `json:"host"`
 		Port uint16 `json:"port"`
 		Name string `json:"name"`
-	}{host, addr.Port(), s.Config.Node})
+	}{host, addr.Port(), h.Config.Node})
 	return data
 }

@@ -30,14 +30,14 @@ func StateFile(cfg config.Node) string {
 }
 
 // Store is where credentials are written for turnserver to find.
-func (s *Host) Store() credential.Store {
-	if s.Config.Credentials.Mode == "secret" {
-		return sqlite.NewSecrets(s.UserDB)
+func (h *Host) Store() credential.Store {
+	if h.Config.Credentials.Mode == "secret" {
+		return sqlite.NewSecrets(h.UserDB)
 	}
-	if s.Config.Credentials.UserDB == "sqlite" {
-		return sqlite.NewUsers(s.UserDB)
+	if h.Config.Credentials.UserDB == "sqlite" {
+		return sqlite.NewUsers(h.UserDB)
 	}
-	return turnadmin.New(s.Config.Coturn.Turnadmin, s.UserDB.File, s.UserDB)
+	return turnadmin.New(h.Config.Coturn.Turnadmin, h.UserDB.File, h.UserDB)
 }
 
 // RunAs resolves whom the child runs as, nil for as we do: coturn.user, or what proc-user
@@ -74,15 +74,15 @@ func RunAs(cfg config.Node, conf *coturn.Conf, logger *slog.Logger) (*syscall.Cr
 	return as, nil
 }
 
-func (s *Host) prepareUserDB(ctx context.Context, from *handover.Inherited) error {
-	s.UserDB = sqlite.DB{File: userdb.File{Path: s.Conf.UserDB, Realm: s.Conf.Realm, As: s.as}}
+func (h *Host) prepareUserDB(ctx context.Context, from *handover.Inherited) error {
+	h.UserDB = sqlite.DB{File: userdb.File{Path: h.Conf.UserDB, Realm: h.Conf.Realm, As: h.as}}
 	if !from.Fresh() {
 		return nil // it is in use
 	}
-	if err := turnadmin.Check(s.Config.Coturn.Turnadmin); err != nil {
+	if err := turnadmin.Check(h.Config.Coturn.Turnadmin); err != nil {
 		return err
 	}
-	return s.UserDB.Prepare(ctx, func(ctx context.Context) error {
-		return turnadmin.Complete(ctx, s.Config.Coturn.Turnadmin, s.UserDB.File)
+	return h.UserDB.Prepare(ctx, func(ctx context.Context) error {
+		return turnadmin.Complete(ctx, h.Config.Coturn.Turnadmin, h.UserDB.File)
 	})
 }
