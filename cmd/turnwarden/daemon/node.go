@@ -109,7 +109,7 @@ func runNode(o commandLine, logger *slog.Logger, tail *journal.Tail, stdout io.W
 		}, n.Publication, part("registry"), counts.Registry)
 	}
 	events := transport.NewEvents(n.Status, at.API.Subscribers)
-	reload := &host.Reloader{Path: o.config, Web: o.web, Now: now, Status: n.Status, Supervisor: p.supervisor, Logger: part("reload"), Metrics: counts.Reload}
+	reload := &host.Reloader{Path: o.config, Web: o.web, Now: now, Status: n.Status, Supervisor: p.supervisor, Logger: part("reload"), Reloaded: counts.Reload.Reloaded}
 	emptied := drain.Parts{Node: n, Child: n, Stage: reload.Stage}
 	if p.registrar != nil {
 		emptied.Lock = p.registrar.Draining()

@@ -82,7 +82,7 @@ func TestAllocationsAreTrue(t *testing.T) {
 	for series, want := range map[string]string{
 		`turnwarden_refusals_total{code="486"}`:                "0",
 		`turnwarden_auth_failures_total{cause="unknown_user"}`: "0",
-		"turnwarden_turnserver_log_lines_dropped_total":             "0",
+		"turnwarden_turnserver_log_lines_dropped_total":        "0",
 	} {
 		if got := h.metric(t, series); got != want {
 			t.Errorf("%s %s, want %s", series, got, want)

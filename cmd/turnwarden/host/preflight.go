@@ -84,7 +84,10 @@ func Open(ctx context.Context, cfg config.Node, web Web, from *handover.Inherite
 		func() error { return s.prepareUserDB(ctx, from) },
 		func() error { return s.findInterfaces(logger) },
 		func() (err error) { s.Web, err = ListenWeb(ctx, web, from); return err },
-		func() (err error) { s.API, err = OpenAPI(ctx, cfg.API, cfg.Registry.Advertise, from, logger); return err },
+		func() (err error) {
+			s.API, err = OpenAPI(ctx, cfg.API, cfg.Registry.Advertise, from, logger)
+			return err
+		},
 		func() error { return s.listenAdmin(ctx, from, logger) },
 		func() error { return s.prepareRegistry(logger) },
 	} {

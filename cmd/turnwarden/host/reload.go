@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/config"
-	"github.com/turnwarden/turnwarden/metrics"
 	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/supervisor"
 )
@@ -28,7 +27,7 @@ type Reloader struct {
 	Drain      func(ctx context.Context, r service.DrainRequest, by string, report func(service.Step)) error
 	Supervisor *supervisor.Supervisor
 	Logger     *slog.Logger
-	Metrics    metrics.Reload
+	Reloaded   func(ok bool)
 	Hangups    <-chan os.Signal // nil = nobody sends any
 
 	mu sync.Mutex // one at a time
@@ -81,7 +80,7 @@ func (r *Reloader) steps(by string, report func(service.Step)) func(service.Step
 func (r *Reloader) apply(ctx context.Context, done func(service.Step)) (w waiting, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer func() { r.Metrics.Reloaded(err == nil) }()
+	defer func() { r.Reloaded(err == nil) }()
 	n, err := r.read(ctx)
 	var keys []string
 	if err == nil {
