@@ -65,3 +65,10 @@ const (
 	ThenRestart = "restart" // the child is started anew and the node listed again
 	ThenHold    = "hold"    // nothing, until a resume
 )
+
+// Commands are what an operator types. The domain knows of no command line: whoever has
+// one says what the words for an operator are to name.
+type Commands struct {
+	Resume, Restart, MaintenanceOff string
+	NoLock                          string // the flag of a drain that waits for no turn
+}

@@ -41,10 +41,10 @@ func Readiness(s Status) []Reason {
 	case s.Stopping:
 		plan(StateDraining, "stopping")
 	case s.Draining:
-		plan(StateDraining, s.Drain.text())
+		plan(StateDraining, s.Drain.text(s.Commands))
 	}
 	if !s.Maintenance.IsZero() {
-		plan(StateMaintenance, "maintenance: since "+s.Maintenance.Format(time.RFC3339)+", until turnwarden maintenance off")
+		plan(StateMaintenance, "maintenance: since "+s.Maintenance.Format(time.RFC3339)+", until "+s.Commands.MaintenanceOff)
 	}
 	if s.Probe.Foreign != "" {
 		add(StateForeignServer, "foreign_server: %s", s.Probe.Foreign)

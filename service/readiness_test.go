@@ -20,6 +20,7 @@ import (
 func up() service.Status {
 	at := time.UnixMilli(1790000000000)
 	return service.Status{
+		Commands:   service.Commands{Resume: "turnwarden resume", MaintenanceOff: "turnwarden maintenance off"},
 		At:         at,
 		Child:      supervisor.Child{State: supervisor.Running, PID: 7},
 		Probe:      probe.Result{PID: 7, Serving: true, Served: true, Authenticated: true},

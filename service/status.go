@@ -37,6 +37,7 @@ type Status struct {
 	Drain       DrainStatus
 	Stopping    bool
 	Maintenance time.Time // since when; zero = not
+	Commands    Commands  // that its reasons name
 }
 
 // SessionCounts is what the child's log has told since turnwarden started.
@@ -73,10 +74,10 @@ type DrainStatus struct {
 }
 
 // text is why the node is not listed, in words.
-func (s DrainStatus) text() string {
+func (s DrainStatus) text(c Commands) string {
 	switch text := "draining"; {
 	case s.Phase == DrainHeld:
-		return text + ": empty, until turnwarden resume"
+		return text + ": empty, until " + c.Resume
 	case s.Phase == "":
 		return text
 	case s.Deadline.IsZero():

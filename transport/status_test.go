@@ -44,6 +44,7 @@ func busy(now time.Time) service.Status {
 		Registry:    &registry.Status{Registered: true, LastPublish: now, Session: directory.Status{State: directory.Connected}},
 		Journal:     []service.Line{{At: now, Level: slog.LevelWarn, Part: "probe", Text: "no answer", Detail: "attempt=1"}},
 		Maintenance: now.Add(-time.Minute),
+		Commands:    service.Commands{MaintenanceOff: "turnwarden maintenance off"},
 	}
 }
 

@@ -175,8 +175,8 @@ func (dr *Drainer) Resume(ctx context.Context, by string, report func(service.St
 	dr.mu.Unlock()
 	if d == nil {
 		err := errors.New("no drain is under way")
-		if !dr.Node.Status().Maintenance.IsZero() {
-			err = fmt.Errorf("%w; the node is in maintenance, which turnwarden maintenance off ends", err)
+		if s := dr.Node.Status(); !s.Maintenance.IsZero() {
+			err = fmt.Errorf("%w; the node is in maintenance, which %s ends", err, s.Commands.MaintenanceOff)
 		}
 		return err
 	}

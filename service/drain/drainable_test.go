@@ -199,7 +199,7 @@ func drainTest(t *testing.T, version coturn.Version, sigterm time.Duration, test
 			turnserver: &turnserver{log: log, drains: version.CanDrain()},
 			queue:      &queue{}, db: &userdb{users: map[string]bool{}}, hurry: make(chan struct{}), ended: make(chan error, 1),
 		}
-		d.Node = node.New(node.Facts{Coturn: version, Running: func() coturn.Version { return version }, Listeners: func(int) []probe.Listener { return nil }}, logger)
+		d.Node = node.New(node.Facts{Coturn: version, Commands: service.Commands{Resume: "turnwarden resume", NoLock: "--no-lock"}, Running: func() coturn.Version { return version }, Listeners: func(int) []probe.Listener { return nil }}, logger)
 		child := supervisor.New(d.start, supervisor.Policy{}, d.ChildChanged, logger, supervisor.Metrics{Restarts: discard.NewCounter()})
 		none := discard.NewCounter()
 		credentials := credential.New(credential.Config{Node: "turn-1", Lifetime: 2 * time.Hour, RotateEvery: 20 * time.Minute},

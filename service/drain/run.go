@@ -2,9 +2,7 @@ package drain
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
@@ -92,49 +90,6 @@ type run struct {
 	ended     bool      // the child was told to end, and nobody has asked for another
 	replaced  int       // pid of the child that a restart is to replace
 	stopping  bool
-}
-
-// queue waits for our turn and keeps it. A node that cannot be told from ZooKeeper
-// who drains must not drain at all; one that goes on has been told.
-func (r *run) queue(ctx context.Context, goesOn bool) {
-	err := errors.New("no registry.zookeeper is set, so that nobody knows who else drains")
-	var before []string
-	if r.Lock != nil {
-		before, err = r.Lock.Try()
-	}
-	if err != nil && (!goesOn || r.Lock == nil) {
-		r.d.change(func() {
-			r.d.resumed, r.d.err = true, fmt.Errorf("not drained: %w; --no-lock drains all the same", err)
-		})
-		return
-	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		if err == nil {
-			r.wait(before)
-		}
-		select {
-		case <-ctx.Done():
-			if err := r.Lock.Release(); err != nil {
-				r.logger.Warn("the turn to drain is given back with the ZooKeeper session only", "err", err)
-			}
-			return
-		case <-tick.C:
-			before, err = r.Lock.Try() // while ZooKeeper is away nothing changes
-		}
-	}
-}
-
-// wait keeps who has the turn, and says so when it is news.
-func (r *run) wait(before []string) {
-	r.d.mu.Lock()
-	news := r.d.phase == service.DrainQueued && !r.d.turn && !slices.Equal(before, r.d.before)
-	r.d.mu.Unlock()
-	if news && len(before) > 0 {
-		r.logger.Info("waits for its turn to drain", "node", and(before))
-	}
-	r.d.change(func() { r.d.before, r.d.turn = before, r.d.turn || len(before) == 0 })
 }
 
 // look takes the drain as far as it can go now.
@@ -322,5 +277,5 @@ func (r *run) hold() service.Step {
 		r.Child.EndChild()
 		detail = "turnserver is down"
 	}
-	return service.Step{Name: "held", Detail: detail + ", until turnwarden resume"}
+	return service.Step{Name: "held", Detail: detail + ", until " + r.Node.Status().Commands.Resume}
 }

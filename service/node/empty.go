@@ -73,5 +73,14 @@ func (n *Node) refuses(pid int) {
 	n.parts.Credentials.Hold(pid != 0)
 }
 
-// errRefusing says why no credential can be proved.
-var errRefusing = errors.New("turnserver drains and takes no new call, so that no new credential can be proved; turnwarden resume and turnwarden restart lead to one that does")
+var errRefusing = errors.New("turnserver drains and takes no new call, so that no new credential can be proved")
+
+// whileRefusing is why no credential can be proved while the child takes no call; nil
+// while it does.
+func (n *Node) whileRefusing() error {
+	if n.refusing.Load() == 0 {
+		return nil
+	}
+	c := n.facts().Commands
+	return fmt.Errorf("%w; %s and %s lead to one that does", errRefusing, c.Resume, c.Restart)
+}

@@ -52,7 +52,7 @@ func (m *Maintenance) Since() time.Time {
 }
 
 // set turns it on or off, and says whether that changes anything.
-func (m *Maintenance) set(on bool, by string) (bool, error) {
+func (m *Maintenance) set(on bool, by, off string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if on == !m.Since().IsZero() {
@@ -67,7 +67,7 @@ func (m *Maintenance) set(on bool, by string) (bool, error) {
 	}
 	now := time.Now()
 	// The text is for people who find the file.
-	text := fmt.Appendf(nil, "in maintenance since %s, by %s; turnwarden maintenance off ends it\n", now.Format(time.RFC3339), by)
+	text := fmt.Appendf(nil, "in maintenance since %s, by %s; %s ends it\n", now.Format(time.RFC3339), by, off)
 	if err := renameio.WriteFile(m.file, text, 0o600); err != nil {
 		return false, fmt.Errorf("begin maintenance: %w", err)
 	}
@@ -78,7 +78,7 @@ func (m *Maintenance) set(on bool, by string) (bool, error) {
 // Maintenance takes the node out of the list, with everything running, or ends that.
 func (n *Node) Maintenance(ctx context.Context, on bool, by string, report func(service.Step)) error {
 	start := time.Now()
-	changed, err := n.parts.Maintenance.set(on, by)
+	changed, err := n.parts.Maintenance.set(on, by, n.facts().Commands.MaintenanceOff)
 	step := service.Step{Name: "maintenance", Detail: "is off", Took: time.Since(start), Err: err}
 	if since := n.parts.Maintenance.Since(); !since.IsZero() {
 		step.Detail = "is on since " + since.Format(time.DateTime) + ", until turned off, over restarts too"

@@ -46,6 +46,7 @@ type Facts struct {
 	// whether it serves.
 	Listeners     func(pid int) []probe.Listener
 	LoopbackPeers bool // turnserver.conf has allow-loopback-peers
+	Commands      service.Commands
 }
 
 // Node joins the parts of one host.
@@ -113,8 +114,8 @@ func (n *Node) Status() service.Status {
 	s := service.Status{
 		At: time.Now(), Node: f.Node, Region: f.Region, Zone: f.Zone,
 		Version: f.Version, Coturn: f.Coturn.String(), Untried: f.Coturn.Untried(), RotateEvery: f.RotateEvery,
-		RelayPorts: f.RelayPorts,
-		Child:      n.parts.Child.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
+		RelayPorts: f.RelayPorts, Commands: f.Commands,
+		Child: n.parts.Child.Child(), Probe: n.parts.Prober.Last(), Credential: n.parts.Credentials.Status(),
 		Traffic: n.parts.Traffic.Last(), History: n.history.all(), Sessions: n.parts.Log.Sessions(),
 		Draining: n.unlisted(), Stopping: n.stopping.Load(), Maintenance: n.parts.Maintenance.Since(),
 	}

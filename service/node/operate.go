@@ -18,8 +18,8 @@ const cleanLimit = 10 * time.Second
 
 // Rotate publishes a successor now.
 func (n *Node) Rotate(ctx context.Context, by string, report func(service.Step)) error {
-	if n.refusing.Load() != 0 {
-		return errRefusing
+	if err := n.whileRefusing(); err != nil {
+		return err
 	}
 	done, err := n.parts.Credentials.Rotate(ctx, by)
 	for _, s := range done.Steps {
@@ -61,8 +61,8 @@ func (n *Node) revokeCredentials(ctx context.Context, r service.RevokeRequest, b
 		report(service.Step{Name: "secret", Detail: "stays valid: whoever knows it can claim any name, and " + user + "'s own credential works until its expiry"})
 		return func(username string) bool { return strings.HasSuffix(username, ":"+user) }, nil
 	}
-	if n.refusing.Load() != 0 {
-		return nil, errRefusing
+	if err := n.whileRefusing(); err != nil {
+		return nil, err
 	}
 	id := r.Generation
 	if r.User != "" {

@@ -16,11 +16,11 @@ var errNoUsers = errors.New("credentials.mode is secret, in which turnserver ref
 // Import takes over a credential that another program has handed out: it works until it
 // expires, and is deleted then.
 func (n *Node) Import(ctx context.Context, c credential.Imported, by string, report func(service.Step)) error {
-	switch {
-	case n.facts().Mode == coturn.ModeSecret:
+	if n.facts().Mode == coturn.ModeSecret {
 		return errNoUsers
-	case n.refusing.Load() != 0:
-		return errRefusing
+	}
+	if err := n.whileRefusing(); err != nil {
+		return err
 	}
 	if err := userdb.CheckUser(c.Username, c.Password.Reveal()); err != nil {
 		return err

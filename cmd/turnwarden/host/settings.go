@@ -1,11 +1,12 @@
 package host
 
 import (
-	"github.com/prometheus/common/version"
-
 	"encoding/json"
 	"net"
 
+	"github.com/prometheus/common/version"
+
+	"github.com/turnwarden/turnwarden/service"
 	"github.com/turnwarden/turnwarden/service/coturn"
 	"github.com/turnwarden/turnwarden/service/node"
 )
@@ -18,6 +19,9 @@ func (h *Host) Facts() node.Facts {
 		RESTAddr: h.restAddr, RESTScheme: h.API.scheme, URIs: h.Conf.URIs(h.outside, TLSName(h.Conf, h.Config.Registry.Advertise)), Version: version.Version, Coturn: h.Version, RelayPorts: h.relayPorts(),
 		RotateEvery: h.Config.Credentials.RotateEvery, ProbeTimeout: h.Config.Probe.Timeout, NoSTUN: h.Conf.NoSTUN, RelayFree: h.RelayFree,
 		Running: h.Running, Listeners: h.listeners, LoopbackPeers: h.Conf.AllowLoopbackPeers,
+		Commands: service.Commands{
+			Resume: "turnwarden resume", Restart: "turnwarden restart", MaintenanceOff: "turnwarden maintenance off", NoLock: "--no-lock",
+		},
 	}
 }
 
