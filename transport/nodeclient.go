@@ -72,7 +72,7 @@ func NewNodeClient(a NodeAccess) *NodeClient {
 		// No proxy: it would be asked to connect to what we may not.
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSClientConfig: a.TLS, TLSHandshakeTimeout: time.Second,
-			MaxIdleConnsPerHost: 4, MaxIdleConns: 1024, IdleConnTimeout: 90 * time.Second,
+			MaxConnsPerHost: 64, MaxIdleConnsPerHost: 4, MaxIdleConns: 1024, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: 16 << 10, DisableCompression: true,
 		},
 		// Nor anything that a node names instead of answering.

@@ -25,7 +25,9 @@ func (g *Gateway) ask(ctx context.Context, r service.CredentialRequest, first []
 		credential service.Credential
 		err        error
 	}
-	answers := make(chan answer, maxAsked) // nobody waits for the late ones
+	ctx, end := context.WithCancel(ctx)
+	defer end() // nobody waits for the late ones
+	answers := make(chan answer, maxAsked)
 	tried := make(map[string]bool)
 	running, asked := 0, 0
 	next := func() bool {
@@ -142,11 +144,13 @@ func (g *Gateway) share(ctx context.Context, n *fleet.Node, now time.Time) (serv
 	}
 }
 
-// call asks the node and draws the conclusions. It goes on when the one who asked has
-// got an answer elsewhere, for a node that hangs is to be found out.
+// call asks the node and draws the conclusions.
 func (g *Gateway) call(ctx context.Context, n *fleet.Node, r service.CredentialRequest) (service.Credential, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
-	defer cancel()
+	ctx, end, err := g.asked.begin(ctx, n.Name)
+	if err != nil {
+		return service.Credential{}, fmt.Errorf("ask %s: %w", n.Name, err)
+	}
+	defer end()
 	began := time.Now()
 	c, err := g.client.Credential(ctx, service.ServerOf(n), r, func(ahead time.Duration) { g.clock(n.Name, ahead) })
 	if err == nil {
@@ -158,7 +162,7 @@ func (g *Gateway) call(ctx context.Context, n *fleet.Node, r service.CredentialR
 	g.cfg.Metrics.Fetch.Observe(time.Since(began).Seconds())
 	g.counts.fetches.Add(1)
 	switch {
-	case errors.Is(err, service.ErrBadRequest): // not the node's fault
+	case errors.Is(err, service.ErrBadRequest), ours(err): // not the node's fault
 	case err != nil:
 		g.counts.fetchesFailed.Add(1)
 		if g.avoid.failed(n, err, time.Now()) {

@@ -72,6 +72,7 @@ type Gateway struct {
 	flights singleflight.Group // questions whose answer is for everybody
 	avoid   avoidance
 	clocks  clocks
+	asked   questions
 	counts  counts
 
 	stopping atomic.Bool

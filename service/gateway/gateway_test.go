@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +27,8 @@ type madeUp struct {
 	nodes   map[string]*fleet.Node
 	answers map[string]answering
 	asked   []string // node, and for whom
+	running map[string]int
+	most    map[string]int // of running
 	silent  time.Time
 }
 
@@ -38,7 +43,7 @@ type answering struct {
 // newMadeUp is a gateway and its fleet, of which a has nearly all the room and is picked
 // first.
 func newMadeUp(names ...string) (*madeUp, *Gateway) {
-	m := &madeUp{nodes: map[string]*fleet.Node{}, answers: map[string]answering{}}
+	m := &madeUp{nodes: map[string]*fleet.Node{}, answers: map[string]answering{}, running: map[string]int{}, most: map[string]int{}}
 	g := &Gateway{
 		cfg: Config{}.withDefaults(), watcher: m, picker: fleet.NewPicker(fleet.Rules{}), client: m,
 	}
@@ -106,7 +111,14 @@ func (m *madeUp) Credential(ctx context.Context, n service.Server, r service.Cre
 	}
 	m.asked = append(m.asked, strings.TrimSpace(n.Name+" "+r.UserID+" "+r.TTL))
 	issue := issueOf(m.nodes[n.Name])
+	m.running[n.Name]++
+	m.most[n.Name] = max(m.most[n.Name], m.running[n.Name])
 	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.running[n.Name]--
+	}()
 	select {
 	case <-ctx.Done():
 		return service.Credential{}, ctx.Err()
@@ -242,6 +254,56 @@ func TestGatewayChecksAnswers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestGatewayBoundsQuestions: a node that hangs takes a bounded number of questions, each
+// ends when nobody waits for it, and one of them finds the node out.
+func TestGatewayBoundsQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a", "b")
+		for _, name := range []string{"a", "b"} {
+			m.set(name, func(n *fleet.Node) { n.Record.Mode = "secret" })
+		}
+		m.answer("a", answering{after: time.Hour})
+		var all sync.WaitGroup
+		ask := func(n int) {
+			for range n {
+				all.Go(func() {
+					if _, err := g.Credential(t.Context(), service.CredentialRequest{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+		}
+		ask(300)
+		if m.most["a"] != maxPerNode {
+			t.Errorf("%d questions at a time, want %d", m.most["a"], maxPerNode)
+		}
+		time.Sleep(g.cfg.HedgeAfter + time.Millisecond)
+		all.Wait()
+		synctest.Wait()
+		if m.running["a"] != 1 || len(g.Status().Avoided) != 0 {
+			t.Errorf("%d questions that nobody waits for, avoided %v", m.running["a"], g.Status().Avoided)
+		}
+		time.Sleep(askTimeout)
+		synctest.Wait()
+		if m.running["a"] != 0 || g.Status().Avoided["a"] == "" || len(g.asked.nodes) != 0 || g.asked.all != 0 {
+			t.Errorf("%d questions, avoided %v", m.running["a"], g.Status().Avoided)
+		}
+	})
+}
+
+// TestGatewayBlamesNobody: that this host has nothing left to ask with is no node's fault.
+func TestGatewayBlamesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, g := newMadeUp("a", "b")
+		m.answer("a", answering{err: fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)})})
+		want(t, m, g, service.CredentialRequest{}, "b-1-1", "a, b")
+		if s := g.Status(); len(s.Avoided) != 0 || s.Counts.FetchesFailed != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // TestGatewayComparesClocks: with each answer, whatever else it says.

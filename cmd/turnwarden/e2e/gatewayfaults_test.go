@@ -353,7 +353,7 @@ func TestGatewayRogueRecord(t *testing.T) {
 		}
 	}
 	g := startGateway(t, []string{z.Addr()}, map[string]string{
-		"gateway.node.allow_cidrs": "[127.0.0.1, '::1']", "gateway.node.token_file": token, "gateway.node.hosts": "[127.0.0.1, '::1']", "gateway.node.ca_file": cert,
+		"gateway.node.allow_cidrs": "[127.0.0.1, '::1']", "gateway.node.token_file": token, "gateway.node.hosts": "[localhost, 127.0.0.1]", "gateway.node.ca_file": cert,
 	})
 	g.sees(t, 20*time.Second, map[string]string{"honest": "up", "outside": "forbidden", "plain": "up", "impostor": "up"})
 	for range 20 {
