@@ -62,6 +62,7 @@ type asker interface {
 	allocate(ctx context.Context, username, password string) (Allocation, error)
 	relay(ctx context.Context, q Question, first Allocation) (time.Duration, error)
 	release(ctx context.Context) error
+	elsewhere(ctx context.Context) error
 	close()
 }
 
@@ -97,7 +98,16 @@ func (q Question) ask(ctx context.Context, c asker) (r Report) {
 	}) {
 		return r
 	}
-	if !q.NoSTUN && !do(StageBind, c.binding) || q.NoTURN || !do(StageUnauthorized, c.challenge) || q.Username == "" {
+	if !q.NoSTUN && !do(StageBind, c.binding) || q.NoTURN {
+		return r
+	}
+	stranger := do(StageUnauthorized, c.challenge)
+	if !stranger && !q.NoSTUN && errors.Is(r.Err(), ErrNoAnswer) && c.elsewhere(ctx) == nil {
+		// It answers, but no stranger from here: see elsewhere.
+		r.Steps = r.Steps[:len(r.Steps)-1]
+		stranger = do(StageUnauthorized, c.challenge)
+	}
+	if !stranger || q.Username == "" {
 		return r
 	}
 	if !do(StageAllocate, func(ctx context.Context) (err error) {

@@ -37,6 +37,8 @@ type Listener struct {
 	// refusals can leave ours out; nil = nobody does.
 	Asked   func(local netip.AddrPort)
 	Refused func(code int)
+
+	from netip.Addr // where our sockets are; the zero Addr leaves that to the kernel
 }
 
 // Allocate proves that a credential works and leaves nothing allocated; ctx alone
@@ -56,6 +58,9 @@ func (l Listener) dial(ctx context.Context) (*session, error) {
 		return nil, &Error{Stage: StageResolve, Err: fmt.Errorf("%w: the server has not opened %s port %d", ErrNoAnswer, l.network(), l.Addr.Port())}
 	}
 	var d net.Dialer
+	if l.from.IsValid() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(l.from, 0))
+	}
 	// A connected UDP socket learns from ICMP that nobody listens, at once.
 	conn, err := d.DialContext(ctx, l.network(), l.Addr.String())
 	switch {

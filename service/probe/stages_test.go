@@ -24,10 +24,11 @@ func TestStages(t *testing.T) {
 		"no credential": {&world{noCredential: true}, func(*Target) {}, all[:2]},
 		"TLS":           {&world{}, func(t *Target) { t.Listeners[0].Transport = TLS }, append([]string{StageTLS}, all...)},
 		// What was allocated is given back even so.
-		"mute relay": {&world{mute: mute}, func(*Target) {}, all},
-		"silent":     {&world{bind: silent}, func(*Target) {}, all[:1]},
-		"open":       {&world{anonymous: open}, func(*Target) {}, all[:2]},
-		"full":       {&world{alloc: quota}, func(*Target) {}, all[:3]},
+		"mute relay":    {&world{mute: mute}, func(*Target) {}, all},
+		"silent":        {&world{bind: silent}, func(*Target) {}, all[:1]},
+		"open":          {&world{anonymous: open}, func(*Target) {}, all[:2]},
+		"no 401 at all": {&world{anonymous: unheard}, func(*Target) {}, all[:2]},
+		"full":          {&world{alloc: quota}, func(*Target) {}, all[:3]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.world.pid = 1
@@ -48,6 +49,22 @@ func TestStages(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// A server that keeps its 401s from our address (unauthorized-ratelimit of coturn 4.14) and
+// serves from another is not judged by it.
+func TestRateLimitedStranger(t *testing.T) {
+	w := &world{pid: 1, anonymous: unheard, limited: true}
+	p := w.prober(usual)
+	target := w.target()
+	p.set(newResult(target))
+	p.probe(t.Context(), target)
+	if got := p.Last(); !got.Serving || got.Failures != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if want := []string{"udp bind", "udp unauthorized", "udp unauthorized", "udp allocate", "udp relay", "udp refresh"}; !slices.Equal(w.asked, want) {
+		t.Errorf("asked %q, want %q", w.asked, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -46,6 +47,20 @@ func (c *client) open(ctx context.Context) error {
 		_, err = c.secure(ctx)
 	}
 	return err
+}
+
+// elsewhere goes on from another address of this host. With unauthorized-ratelimit coturn
+// (4.14 and later) keeps its 401s over UDP from an address that has drawn ten of them in a
+// second, which strangers beside us may have done: a server that answers a Binding, and
+// an Allocate from elsewhere, is none the worse. Only another loopback address is surely
+// ours, and reaches every IPv4 address of this host and nothing beyond.
+func (c *client) elsewhere(ctx context.Context) error {
+	if c.Transport != UDP || !c.Addr.Addr().Unmap().Is4() {
+		return ErrNoAnswer
+	}
+	c.close()
+	c.from = netip.AddrFrom4([4]byte{127, byte(rand.N(255)), byte(rand.N(255)), byte(2 + rand.N(250))})
+	return c.connect(ctx)
 }
 
 // binding asks for a STUN Binding. A server that wants a credential even for this

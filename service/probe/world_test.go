@@ -22,6 +22,7 @@ var (
 	forbidden    = &Error{Stage: StageRelay, Code: 403, Err: ErrRefused}
 	jittery      = &Error{Stage: StageBind, Err: ErrNoAnswer, Late: 100 * time.Millisecond}
 	unasked      = &Error{Stage: StageBind, Err: errLocal}
+	unheard      = &Error{Stage: StageUnauthorized, Err: ErrNoAnswer}
 	open         = &Error{Stage: StageUnauthorized, Err: ErrOpenRelay}
 	quota        = &Error{Stage: StageAllocate, Code: 486, Err: ErrFull}
 	portless     = &Error{Stage: StageAllocate, Code: 508, Err: ErrFull}
@@ -44,6 +45,7 @@ type world struct {
 	hang, sideHang          bool        // nothing is answered until the deadline
 	noCredential, relayFree bool
 	noTURN                  bool
+	limited                 bool // no stranger is answered, but one from elsewhere
 	rounds, notified        int
 	starving, waited        time.Duration // how long the server waits for a processor in each round, and has
 	asked                   []string      // transport and stage of all that was asked
@@ -135,6 +137,16 @@ func (f *fake) relay(ctx context.Context, _ Question, _ Allocation) (time.Durati
 }
 
 func (f *fake) release(ctx context.Context) error { return f.answer(ctx, StageRefresh, nil, false) }
+
+func (f *fake) elsewhere(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.limited {
+		f.anonymous, f.limited = nil, false
+		return nil
+	}
+	return ErrNoAnswer
+}
 
 func (f *fake) close() {}
 
