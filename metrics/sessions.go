@@ -16,7 +16,7 @@ var (
 	refusals     = desc("refusals_total", "Requests that the TURN server answered with an error, by STUN error code; the challenge that every client gets first is not counted.", "code")
 	authFailures = desc("auth_failures_total", "Logins that failed, by cause. unknown_user also stands for a userdb that cannot be read.", "cause")
 	relayIn      = desc("relay_receive_bytes_total", "Payload received from peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
-	relayOut     = desc("relay_transmit_bytes_total", "Payload sent to peers, as the TURN server reports it: every 4096 packets of a session, and at its end.")
+	relayOut     = desc("relay_transmit_bytes_total", "Payload sent to peers, as the TURN server reports it: every 4096 packets of a session, and at its end. From coturn 4.11 on it counts 4 bytes more for each ChannelData packet.")
 	logLines     = desc("turnserver_log_lines_total", "Lines that the TURN server wrote to its log.")
 	dropped      = desc("turnserver_log_lines_dropped_total", "Lines of the TURN server that were counted but not logged, because our own log was not taken fast enough.")
 	suppressed   = desc("turnserver_log_lines_suppressed_total", "Lines of the TURN server that were counted but not logged, to keep a storm of them out of the log.")
