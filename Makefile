@@ -38,6 +38,7 @@ LICENSES := Apache-2.0,MIT,BSD-2-Clause,BSD-3-Clause,ISC
 RELEASED := amd64 arm64
 tarball   = turnwarden-$(VERSION).linux-$(1)
 FUZZTIME ?= 30s
+COTURN   ?= all
 PACKAGES ?= ./...
 BENCH    ?= .
 SOAK     ?= 30m
@@ -115,6 +116,10 @@ alerts: deps ## raise every alert that the rules know, with a fleet of 20 nodes
 test-packages: deps $(NFPM) ## install the packages in a Debian of its own with systemd, and run under pm2 (minutes)
 	@deploy/deps.sh packages
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_PACKAGES=1 go test -count=1 -run '^(TestInstalledPackage|TestRPM|TestPM2)$$' -v -timeout 1h ./cmd/turnwarden/e2e
+
+test-coturn: deps ## a node's whole life on the coturns of Debian 11, 12, 13 and sid (20 minutes, a network); COTURN="sid" chooses, COTURN_REPORT=docs/coturn.md writes what works
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_COTURN="$(COTURN)" TURNWARDEN_COTURN_REPORT=$(abspath $(COTURN_REPORT)) \
+		go test -count=1 -p 1 -run '^(TestCoturnReleases|TestFetchCoturn|TestOptionKinds)$$' -v -timeout 2h ./service/realtest ./service/coturn ./cmd/turnwarden/e2e
 
 lint: $(GOLANGCI) ## check the house style (.golangci.yml)
 	$(GOLANGCI) run
