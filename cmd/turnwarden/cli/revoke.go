@@ -14,6 +14,7 @@ import (
 // generation is the number of one, as a flag.
 type generation uint64
 
+// Set implements kingpin.Value.
 func (g *generation) Set(s string) error {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil || n == 0 {

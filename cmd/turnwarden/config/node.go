@@ -74,6 +74,7 @@ type TLS struct {
 	KeyFile  string `yaml:"key_file" reload:"start" help:"Its key, mode 0600."`
 }
 
+// Enabled says whether anything of it is set.
 func (t TLS) Enabled() bool { return t != TLS{} }
 
 // Probe says how service is proved.
@@ -126,4 +127,5 @@ func (c Probe) Allowed() (all []probe.Allow) {
 	return all
 }
 
+// Enabled says whether anything of it is set.
 func (t ServerTLS) Enabled() bool { return t != ServerTLS{} }

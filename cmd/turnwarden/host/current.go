@@ -14,7 +14,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
-// Current is the site that is in force. A change puts another one in its place, as a
+// Current is the host that is in force. A change puts another one in its place, as a
 // whole, and tells the parts.
 type Current struct {
 	atomic.Pointer[Host]
@@ -81,7 +81,7 @@ func (c *Current) stage(ctx context.Context, n *next, pid int) error {
 	return err
 }
 
-// with is the site with other settings for everything but turnserver.
+// with is the host with other settings for everything but turnserver.
 func (h *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
 	is := *h
 	is.Config = cfg
@@ -100,7 +100,7 @@ func (h *Host) with(cfg config.Node, logger *slog.Logger) (*Host, error) {
 	return &is, err
 }
 
-// restarted is the site when turnserver has been started with n.
+// restarted is the host when turnserver has been started with n.
 func (h *Host) restarted(n *next, logger *slog.Logger) (*Host, error) {
 	is := *h
 	is.server = n.server

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -9,8 +10,6 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
-
-	"net"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/handover"
 	"github.com/turnwarden/turnwarden/service/coturn"

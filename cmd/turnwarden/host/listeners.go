@@ -60,7 +60,7 @@ func OpenAPI(ctx context.Context, cfg config.API, advertise string, from *handov
 	return a, nil
 }
 
-// with returns the same site for others to call, and with other files: it reads those. On
+// with returns the same API for others to call, and with other files: it reads those. On
 // an error all is as it was, the certificate too.
 func (a *API) with(cfg config.API, advertise string, logger *slog.Logger) (*API, error) {
 	next := *a

@@ -59,7 +59,7 @@ type server struct {
 	sum        string   // of its file
 }
 
-// preflight checks all that can be checked before anything is started, and takes
+// Open checks all that can be checked before anything is started, and takes
 // what nobody else may have: the lock and the listeners. Each error is one line
 // that says what to do.
 //
@@ -98,6 +98,7 @@ func Open(ctx context.Context, cfg config.Node, web Web, from *handover.Inherite
 	return s, nil
 }
 
+// Close gives back what Open has taken.
 func (h *Host) Close() {
 	if h.lock != nil {
 		h.lock.Close()
@@ -162,6 +163,7 @@ func (h *Host) openStateDir(from *handover.Inherited) (err error) {
 	return err
 }
 
+// Rendered is the path of the configuration that turnserver gets.
 func Rendered(cfg config.Node) string {
 	dir, err := filepath.Abs(cfg.Credentials.StateDir)
 	if err != nil {
@@ -196,6 +198,7 @@ func (h *Host) findInterfaces(logger *slog.Logger) (err error) {
 	return nil
 }
 
+// TrafficConfig is what the meter is told.
 func TrafficConfig(cfg config.Node) traffic.Config {
 	return traffic.Config{CapacityMbps: float64(cfg.Traffic.CapacityMbps), Direction: cfg.Traffic.Direction, Interval: cfg.Traffic.Interval}
 }

@@ -7,11 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-
-	"sync/atomic"
 
 	"github.com/turnwarden/turnwarden/cmd/turnwarden/handover"
 	"github.com/turnwarden/turnwarden/transport"
@@ -29,6 +28,7 @@ func (w Web) Serve(logger *slog.Logger) func(*http.Server, net.Listener) error {
 	}
 }
 
+// Ended is the error of a server that has ended other than by Stop.
 func Ended(err error) error {
 	if err == nil || errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -39,24 +39,27 @@ func Ended(err error) error {
 // Stop lets requests under way end.
 func Stop(g *gate.Gate) func(error) { return func(error) { g.Stop() } }
 
-// routes are those of the API, for whom it is open to now.
-type routes struct {
+// Routes are those of the API, for whom it is open to now.
+type Routes struct {
 	build func(transport.Access) http.Handler
 	now   atomic.Pointer[http.Handler]
 }
 
-func NewRoutes(build func(transport.Access) http.Handler, access transport.Access) *routes {
-	r := &routes{build: build}
+// NewRoutes builds them for access.
+func NewRoutes(build func(transport.Access) http.Handler, access transport.Access) *Routes {
+	r := &Routes{build: build}
 	r.Use(access)
 	return r
 }
 
-func (r *routes) Use(access transport.Access) {
+// Use builds them anew.
+func (r *Routes) Use(access transport.Access) {
 	h := r.build(access)
 	r.now.Store(&h)
 }
 
-func (r *routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// ServeHTTP implements http.Handler.
+func (r *Routes) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	(*r.now.Load()).ServeHTTP(w, req)
 }
 

@@ -11,8 +11,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/node"
 )
 
-// What the parts are told of a site, at the start and when it has changed.
-
+// Facts are what the node is told, at the start and when the host has changed.
 func (h *Host) Facts() node.Facts {
 	return node.Facts{
 		Node: h.Config.Node, Mode: coturn.Mode(h.Config.Credentials.Mode), Region: h.Config.Registry.Region, Zone: h.Config.Registry.Zone,
