@@ -63,8 +63,12 @@ func TestTerminal(t *testing.T) {
 		command Command
 		args    []string
 	}{
-		{Users, []string{"users", "list"}}, {Users, []string{"users", "prune", "--yes", "*"}}, {Status, []string{"status"}},
-		{Status, []string{"status", "--output=json"}}, {Logs, []string{"logs"}}, {Rotate, []string{"rotate"}},
+		{Users, []string{"users", "list"}},
+		{Users, []string{"users", "prune", "--yes", "*"}},
+		{Status, []string{"status"}},
+		{Status, []string{"status", "--output=json"}},
+		{Logs, []string{"logs"}},
+		{Rotate, []string{"rotate"}},
 	} {
 		args := c.args
 		if err := runs(t, c.command, &out, append(args, "--socket="+socket)...); err != nil {

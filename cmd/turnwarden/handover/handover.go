@@ -58,6 +58,7 @@ const (
 	Reply = "reply" // to whoever has asked for the upgrade
 )
 
+// Output names those that turnserver writes to.
 var Output = [...]string{"stdout", "stderr"}
 
 // Write writes h, with the descriptor that each file will have, into a file in

@@ -75,7 +75,7 @@ func (h *Host) Command(log *calls.Log, hurry <-chan struct{}, thread *supervisor
 func (h *Host) writeRendered(path string, data []byte) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
 	if err == nil {
-		defer f.Cleanup() // nothing is left there once it is renamed
+		defer func() { _ = f.Cleanup() }() // nothing is left there once it is renamed
 		if h.as != nil {
 			err = f.Chown(int(h.as.Uid), int(h.as.Gid))
 		}
