@@ -8,15 +8,19 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/turnwarden/turnwarden/service"
+	"github.com/turnwarden/turnwarden/transport/gate"
 )
 
 const (
-	maxChecks    = 64                     // under way at once
+	maxChecks    = 256                    // under way at once
+	checkShare   = 8                      // of which one address may have a part
 	checkName    = 200 * time.Millisecond // for a node's name to come, if one does
 	checkTimeout = 2 * time.Second
 )
@@ -36,7 +40,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var checks sync.WaitGroup
 	defer checks.Wait()
-	free := make(chan struct{}, maxChecks)
+	var waiting waiting
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -54,16 +58,53 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		select {
-		case free <- struct{}{}:
-			checks.Go(func() {
-				a.answer(conn)
-				<-free
-			})
-		default:
-			_ = conn.Close()
+		done := waiting.enter(conn)
+		checks.Go(func() {
+			defer done()
+			a.answer(conn)
+		})
+	}
+}
+
+// waiting are the checks under way, the oldest first. One whose name has come is over at once:
+// those that are there when there are too many say nothing, and the oldest has to go, of the
+// same address where that has more than its part.
+type waiting struct {
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (q *waiting) enter(conn net.Conn) (done func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	client := func(c net.Conn) netip.Addr { return gate.Client(address(c.RemoteAddr().String())) }
+	mine, oldest := 0, -1
+	for i, c := range q.all {
+		if client(c) == client(conn) {
+			if mine++; oldest < 0 {
+				oldest = i
+			}
 		}
 	}
+	switch {
+	case mine >= maxChecks/checkShare:
+		q.drop(oldest)
+	case len(q.all) >= maxChecks:
+		q.drop(0)
+	}
+	q.all = append(q.all, conn)
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if i := slices.Index(q.all, conn); i >= 0 {
+			q.all = slices.Delete(q.all, i, i+1)
+		}
+	}
+}
+
+func (q *waiting) drop(i int) {
+	_ = q.all[i].Close()
+	q.all = slices.Delete(q.all, i, i+1)
 }
 
 func (a *Agent) answer(conn net.Conn) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/rs/cors"
+
+	"github.com/turnwarden/turnwarden/transport/sse"
 )
 
 // Access says who may call. All that is set has to be passed; what is not set is not in
@@ -46,6 +48,12 @@ func newGuard(a Access) *guard {
 
 // protect has a route's callers asked for what is required of them.
 func (g *guard) protect(next http.Handler, scope string, refuse refusal) http.Handler {
+	if g.Tokens == nil && scope == ScopeEvents && len(g.Proxies) > 0 {
+		streams := next
+		next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			streams.ServeHTTP(w, sse.WithCaller(r, sse.Network(g.caller(r))))
+		})
+	}
 	switch {
 	case g.Tokens != nil:
 		next = g.authorize(next, scope, refuse)
@@ -105,6 +113,9 @@ func (g *guard) authorize(next http.Handler, scope string, refuse refusal) http.
 		case scope != "" && !slices.Contains(t.scopes, scope):
 			refuse(keepAccept(r.Context(), r), w, http.StatusForbidden, "the token "+t.name+" has no scope "+scope)
 		case admit(t.limiter, w, r, refuse):
+			if scope == ScopeEvents { // one token has its part of the streams
+				r = sse.WithCaller(r, "token "+t.name)
+			}
 			next.ServeHTTP(w, r)
 		}
 	})

@@ -149,7 +149,7 @@ func (e *Events) seen(header string) uint64 {
 // ServeHTTP streams events as the HTML standard has them. It begins with all that is the
 // case now, or after the Last-Event-ID.
 func (e *Events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	leave, ok := e.subscribers.Enter(w)
+	leave, ok := e.subscribers.Enter(w, r)
 	defer leave()
 	if !ok {
 		problem(r.Context(), w, http.StatusServiceUnavailable, "too many subscribers; ask for /v1/status instead")

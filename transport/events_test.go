@@ -46,7 +46,7 @@ func watched(t *testing.T, limit int) (*changing, *transport.Events) {
 	t.Helper()
 	node := &changing{s: transporttest.Up()}
 	node.s.Credential.Active, node.s.Credential.Expires = 7, time.UnixMilli(1790000000000)
-	events := transport.NewEvents(node.status, limit)
+	events := transport.NewEvents(node.status, 8*limit) // of which one caller has an eighth
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- events.Run(ctx) }()

@@ -123,7 +123,7 @@ func TestFleetEvents(t *testing.T) {
 			s := status
 			s.At = time.Now()
 			return s
-		}, 10)
+		}, 80)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- events.Run(ctx) }()

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"container/list"
 	"math"
 	"net/http"
 	"net/netip"
@@ -32,35 +33,49 @@ func admit(l *rate.Limiter, w http.ResponseWriter, r *http.Request, refuse refus
 	return false
 }
 
-// maxAddresses bounds the memory of a flood from many addresses, some 200 bytes each.
-const maxAddresses = 1 << 14
+// maxAddresses bounds the memory of a flood from many addresses, some 300 bytes each.
+const maxAddresses = 1 << 15
 
-// addressLimits has a limiter for each address that called lately. The younger half is
-// full at maxAddresses and takes the place of the older then: who has not called since
-// the last such change begins anew.
+// addressLimits has a limiter for each address that called lately. When there are too many,
+// the idlest is forgotten, if it would be allowed as much as a new one. While even that one
+// is in the middle of a flood, those that come anew share one limiter.
 type addressLimits struct {
 	perSecond float64
 
-	mu         sync.Mutex
-	young, old map[netip.Addr]*rate.Limiter
+	mu     sync.Mutex
+	known  map[netip.Addr]*list.Element
+	recent list.List // of *addressLimit, the last caller first
+	others *rate.Limiter
+}
+
+type addressLimit struct {
+	addr netip.Addr
+	*rate.Limiter
 }
 
 func (a *addressLimits) of(addr netip.Addr) *rate.Limiter {
 	addr = gate.Client(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l, ok := a.young[addr]; ok {
-		return l
+	if e, ok := a.known[addr]; ok {
+		a.recent.MoveToFront(e)
+		return e.Value.(*addressLimit).Limiter
 	}
-	l, ok := a.old[addr]
-	if !ok {
-		l = newLimiter(a.perSecond)
+	if a.known == nil {
+		a.known, a.others = map[netip.Addr]*list.Element{}, newLimiter(a.perSecond)
 	}
-	if a.young == nil || len(a.young) >= maxAddresses {
-		a.young, a.old = map[netip.Addr]*rate.Limiter{}, a.young
+	if len(a.known) >= maxAddresses {
+		idlest := a.recent.Back()
+		l := idlest.Value.(*addressLimit)
+		if l.Tokens() < float64(l.Burst()) {
+			return a.others
+		}
+		a.recent.Remove(idlest)
+		delete(a.known, l.addr)
 	}
-	a.young[addr] = l
-	return l
+	l := &addressLimit{addr, newLimiter(a.perSecond)}
+	a.known[addr] = a.recent.PushFront(l)
+	return l.Limiter
 }
 
 // limitAddress allows each address its rate.

@@ -12,7 +12,7 @@ import (
 
 // What a viewer costs is bounded in how often the page is rendered, too.
 const (
-	maxViewers = 32
+	maxViewers = 64
 	every      = time.Second
 )
 
@@ -25,7 +25,7 @@ func Events(build func() Page) http.Handler {
 	lines := strings.NewReplacer("\n", "\ndata: ", "\r", "&#13;")
 	viewers := sse.NewReaders(maxViewers)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		leave, ok := viewers.Enter(w)
+		leave, ok := viewers.Enter(w, r)
 		defer leave()
 		if !ok {
 			http.Error(w, "too many viewers; reload the page instead", http.StatusServiceUnavailable)

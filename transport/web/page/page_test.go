@@ -91,7 +91,7 @@ func TestViewersAreBounded(t *testing.T) {
 	s := httptest.NewServer(page.Events(func() page.Page { return page.Page{} }))
 	t.Cleanup(s.Close)
 	var leave context.CancelFunc
-	for range 32 {
+	for range 8 { // one caller has an eighth
 		response, end := follow(t, s)
 		if response.StatusCode != http.StatusOK {
 			t.Fatal(response.Status)

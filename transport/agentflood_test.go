@@ -1,0 +1,53 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/turnwarden/turnwarden/service"
+)
+
+// TestAgentInAFlood: of a load balancer's checks each is answered, however many connections
+// say nothing.
+func TestAgentInAFlood(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	agent := NewAgent(func() service.GatewayStatus { return service.GatewayStatus{Fleet: &service.Fleet{}} })
+	go func() { served <- agent.Serve(ctx, l) }()
+	flooded := make(chan struct{})
+	go func() {
+		defer close(flooded)
+		for ctx.Err() == nil {
+			if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+				defer c.Close()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for i := range 44 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintln(c, "turn-1")
+		if b, err := io.ReadAll(c); err != nil || string(b) != "down\n" {
+			t.Errorf("check %d: %q, %v", i, b, err)
+		}
+		_ = c.Close()
+		time.Sleep(5 * time.Millisecond)
+	}
+	stop()
+	<-flooded
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
