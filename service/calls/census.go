@@ -206,6 +206,7 @@ func (c *Census) mended(open int) {
 	}
 	if !understood {
 		if !said {
+			//nolint:sloglint // one sentence, which the node's note repeats
 			c.logger.Warn(fmt.Sprintf("log format of coturn %v not understood: counters are incomplete", c.release()), "allocations", open)
 		}
 		return

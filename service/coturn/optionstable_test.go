@@ -148,7 +148,7 @@ func optionIsRight(t *testing.T, name string, build Build, known bool) error {
 	case err != nil && strings.Contains(err.Error(), "unknown to every"):
 		return fmt.Errorf("%s: %w", name, err)
 	case err != nil:
-		return nil // refused on purpose, whatever the release
+		return nil //nolint:nilerr // refused on purpose, whatever the release
 	}
 	ignored := false
 	for _, warning := range conf.Check(build) {

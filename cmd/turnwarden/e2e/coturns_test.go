@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -149,9 +150,7 @@ func (l *life) step(t *testing.T, row string, f func(t *testing.T) (why string))
 
 func (l *life) options(o options) options {
 	set := map[string]string{"coturn.turnserver": l.c.Turnserver, "coturn.turnadmin": l.c.Turnadmin}
-	for key, value := range o.set {
-		set[key] = value
-	}
+	maps.Copy(set, o.set)
 	o.set = set
 	return o
 }
