@@ -45,12 +45,13 @@ SOAK     ?= 30m
 WRITES   ?= 1h
 KILLS    ?= 200
 FLOOD    ?= 30s
+ATTACK ?= 60s
 UPGRADES ?= 100
 FAULTS   ?= 10
 LOADED   ?= 1h
 SCALE    ?= 100,1000,5000
 
-.PHONY: build deb rpm deps demo test test-race test-times test-packages alerts lint bench faults simulate scale soak proofs upgrades fuzz generate screenshots help
+.PHONY: build deb rpm deps demo test test-race test-times test-packages alerts lint bench attack faults simulate scale soak proofs upgrades fuzz generate screenshots help
 
 build: ## build bin/turnwarden, one static binary
 	$(BUILD) -o $(BIN)/turnwarden ./cmd/turnwarden
@@ -160,6 +161,10 @@ faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LO
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FAULTS=$(FAULTS) go test -count=1 -run '^TestFaultTable$$' -v -timeout 2h ./cmd/turnwarden/e2e
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALONE=1 go test -count=1 -p 1 -parallel 1 -run '$(BOUNDS)' ./service/directory ./service/registry ./service/supervisor ./cmd/turnwarden/e2e
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden/e2e
+
+attack: deps ## what strangers and a caller gone wild can do to a node, all at once for ATTACK=60s, and the other floods
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(ATTACK) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden/e2e
+	TURNWARDEN_REQUIRE_REAL=1 go test -count=1 -run 'Flood|Bodies|Share|Forgotten|BehindAProxy|BoundsQuestions|Crowded|HangsUp' ./transport/... ./service/gateway ./service/fleet ./metrics
 
 simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart
 	TURNWARDEN_SIMULATE=1 go test -run '^TestSimulateAll$$' -v -timeout 1h ./service/fleet
