@@ -6,7 +6,7 @@ import (
 	"github.com/turnwarden/turnwarden/service/coturn"
 )
 
-// SavedLog is what the child's log has told.
+// Saved is what the child's log has told.
 type Saved struct {
 	Sessions            coturn.SavedSessions
 	Suppressed, Dropped uint64

@@ -111,7 +111,7 @@ func TestResumeUnanswered(t *testing.T) {
 func TestResumeReconnects(t *testing.T) {
 	t.Parallel()
 	z := realtest.StartZooKeeper(t)
-	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: 20 * time.Second, ACL: directory.ACLOpen}
+	cfg := directory.Config{Servers: []string{z.Addr()}, SessionTimeout: time.Minute, ACL: directory.ACLOpen}
 	first := left(t, cfg)
 	second := goOn(t, cfg, first)
 	node := second.Node("/turn/servers/a", never)
