@@ -18,7 +18,7 @@ type Pace struct {
 }
 
 // mostStretch bounds the ratio: a machine that is slower is not worth waiting for.
-const mostStretch = 20
+const mostStretch = 8
 
 // NewPace begins a measurement.
 func NewPace() Pace {
