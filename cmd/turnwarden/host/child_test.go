@@ -46,7 +46,7 @@ func TestListeners(t *testing.T) {
 	} {
 		c.conf.ListeningPort, c.conf.TLSListeningPort = plain, secure
 		got := (&Host{server: server{Conf: &c.conf}}).listeners(os.Getpid())
-		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreFields(probe.Listener{}, "Asked")); diff != "" {
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreFields(probe.Listener{}, "Asked"), cmpopts.IgnoreUnexported(probe.Listener{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
