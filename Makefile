@@ -45,7 +45,7 @@ SOAK     ?= 30m
 WRITES   ?= 1h
 KILLS    ?= 200
 FLOOD    ?= 30s
-ATTACK ?= 60s
+ATTACK   ?= 60s
 UPGRADES ?= 100
 FAULTS   ?= 10
 LOADED   ?= 1h
@@ -162,9 +162,8 @@ faults: deps ## cause every fault FAULTS=10 times, write docs/faults.md; then LO
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALONE=1 go test -count=1 -p 1 -parallel 1 -run '$(BOUNDS)' ./service/directory ./service/registry ./service/supervisor ./cmd/turnwarden/e2e
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_LOADED=$(LOADED) go test -count=1 -run '^TestLoadedMachine$$' -v -timeout 24h ./cmd/turnwarden/e2e
 
-attack: deps ## what strangers and a caller gone wild can do to a node, all at once for ATTACK=60s, and the other floods
-	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_FLOOD=$(ATTACK) go test -count=1 -run '^TestFlood$$' -v -timeout 1h ./cmd/turnwarden/e2e
-	TURNWARDEN_REQUIRE_REAL=1 go test -count=1 -run 'Flood|Bodies|Share|Forgotten|BehindAProxy|BoundsQuestions|Crowded|HangsUp' ./transport/... ./service/gateway ./service/fleet ./metrics
+attack: deps ## what strangers can do over the network to a node and a gateway, all at once, for ATTACK=60s
+	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ATTACK=$(ATTACK) go test -count=1 -run '^TestAttack$$' -v -timeout 1h ./cmd/turnwarden/e2e
 
 simulate: ## compare the rules that pick a server; rewrites docs/selection.md and its chart
 	TURNWARDEN_SIMULATE=1 go test -run '^TestSimulateAll$$' -v -timeout 1h ./service/fleet

@@ -23,16 +23,26 @@ func TestAgentInAFlood(t *testing.T) {
 	agent := NewAgent(func() service.GatewayStatus { return service.GatewayStatus{Fleet: &service.Fleet{}} })
 	go func() { served <- agent.Serve(ctx, l) }()
 	flooded := make(chan struct{})
+	full := make(chan struct{}) // as many have come as may wait
 	go func() {
 		defer close(flooded)
-		for ctx.Err() == nil {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ctx.Err() == nil; n++ {
+			if n == maxChecks {
+				close(full)
+			}
 			if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
 				defer c.Close()
 			}
-			time.Sleep(time.Millisecond)
+			<-tick.C
 		}
 	}()
+	<-full
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
 	for i := range 44 {
+		<-pace.C
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +53,6 @@ func TestAgentInAFlood(t *testing.T) {
 			t.Errorf("check %d: %q, %v", i, b, err)
 		}
 		_ = c.Close()
-		time.Sleep(5 * time.Millisecond)
 	}
 	stop()
 	<-flooded

@@ -253,6 +253,32 @@ func TestEventsEnd(t *testing.T) {
 	})
 }
 
+// TestEventsShare: one token has an eighth of the streams, from wherever it asks, and leaves
+// the others theirs.
+func TestEventsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, events := watched(t, 2) // of 16
+		synctest.Wait()
+		all, secrets := tokens(t, 0, "greedy", "other")
+		h := transport.NewAPIHandler(transport.NewEndpoints(good), transporttest.Plain, transport.APIOptions{Events: events, Access: transport.Access{Tokens: all}})
+		with := func(secret string, host int) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Set("Authorization", "Bearer "+secret)
+				r.RemoteAddr = fmt.Sprintf("198.51.%d.1:50000", host)
+				h.ServeHTTP(w, r)
+			})
+		}
+		for i, want := range []int{200, 200, 503, 503} {
+			if got := subscribe(t, with(secrets[0], i), ""); got.code != want {
+				t.Errorf("stream %d of one token: %d, want %d", i+1, got.code, want)
+			}
+		}
+		if got := subscribe(t, with(secrets[1], 0), ""); got.code != 200 {
+			t.Errorf("another token: %d", got.code)
+		}
+	})
+}
+
 // TestEventsOverHTTP: a stream outlives the limits of a request and of a reply.
 func TestEventsOverHTTP(t *testing.T) {
 	node, events := watched(t, 10)

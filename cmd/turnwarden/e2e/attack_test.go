@@ -23,7 +23,25 @@ const attackEnv = "TURNWARDEN_TEST_ATTACK"
 type attack struct {
 	Addr, Token     string
 	Held, PerSecond int
-	Bodies          []string // addresses that are told of bodies that do not come
+	Strangers       []stranger
+}
+
+// A stranger connects so many times a second and says the same each time.
+type stranger struct {
+	Addr, Says string
+	PerSecond  int
+	Then       string // what it does with the answer: resets, ignores; "" = reads it
+}
+
+const (
+	resets  = "resets"
+	ignores = "ignores"
+)
+
+// bodiless makes requests whose body never comes. Before bodies were read ahead, those were
+// all connections that there may be.
+func bodiless(addr string) stranger {
+	return stranger{addr, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n", 220, ""}
 }
 
 // attacked is what came of it.
@@ -61,13 +79,15 @@ func attackMain(description string) {
 	}
 	fmt.Println("made")
 	var done attacked
-	all.Go(func() {
-		begin := time.Now()
-		done.Codes = send(ctx, "http://"+a.Addr+"/turncredential", a.Token, a.PerSecond)
-		done.Took = time.Since(begin)
-	})
-	for _, addr := range a.Bodies {
-		all.Go(func() { promiseBodies(ctx, addr) })
+	if a.PerSecond > 0 {
+		all.Go(func() {
+			begin := time.Now()
+			done.Codes = send(ctx, "http://"+a.Addr+"/turncredential", a.Token, a.PerSecond)
+			done.Took = time.Since(begin)
+		})
+	}
+	for _, s := range a.Strangers {
+		all.Go(func() { s.come(ctx) })
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	cancel()
@@ -172,10 +192,9 @@ func (c *holders) once(ctx context.Context, addr string, i int) {
 	_, _ = io.Copy(io.Discard, conn)
 }
 
-// promiseBodies makes 220 requests a second, each on a connection of its own, whose body never
-// comes. Before bodies were read ahead, those were all connections that there may be.
-func promiseBodies(ctx context.Context, addr string) {
-	tick := time.NewTicker(time.Second / 220)
+// come connects until ctx ends, whatever became of the connections before.
+func (s stranger) come(ctx context.Context) {
+	tick := time.NewTicker(time.Second / time.Duration(s.PerSecond))
 	defer tick.Stop()
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -185,16 +204,26 @@ func promiseBodies(ctx context.Context, addr string) {
 			return
 		case <-tick.C:
 		}
-		all.Go(func() {
-			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
-			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n")
-			_, _ = io.Copy(io.Discard, conn)
-		})
+		all.Go(func() { s.once(ctx) })
+	}
+}
+
+func (s stranger) once(ctx context.Context) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Addr)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
+	_, _ = io.WriteString(conn, s.Says)
+	switch s.Then {
+	case resets:
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.(*net.TCPConn).SetLinger(0)
+	case ignores:
+		<-ctx.Done()
+	default:
+		_, _ = io.Copy(io.Discard, conn)
 	}
 }
 

@@ -44,14 +44,7 @@ type everybody struct {
 // everybodyOf starts them all.
 func everybodyOf(t *testing.T, h *host, z *realtest.ZooKeeper, calls int) *everybody {
 	t.Helper()
-	c := &everybody{t: t, h: h, sockets: map[netip.AddrPort]bool{}}
-	c.ctx, c.end = context.WithCancel(t.Context())
-	peer := realtest.Peer(t)
-	c.sockets[peer] = true
-	for range calls {
-		c.call(peer)
-	}
-	h.metricIs(t, "turnwarden_allocations", strconv.Itoa(calls), 20*time.Second)
+	c := callsOf(t, h, calls)
 	for range 3 {
 		c.every(5*time.Millisecond, func() { c.get(fresh, "http://"+h.rest()+"/turncredential", &c.credentials, c.credential) })
 	}
@@ -62,6 +55,20 @@ func everybodyOf(t *testing.T, h *host, z *realtest.ZooKeeper, calls int) *every
 	c.every(20*time.Millisecond, func() { c.get(fresh, web+"/metrics", &c.scrapes, c.exposition(calls)) })
 	c.every(20*time.Millisecond, func() { c.get(pool, web+"/-/ready", &c.scrapes, nil) })
 	c.watch(z)
+	return c
+}
+
+// callsOf starts the calls alone.
+func callsOf(t *testing.T, h *host, calls int) *everybody {
+	t.Helper()
+	c := &everybody{t: t, h: h, sockets: map[netip.AddrPort]bool{}}
+	c.ctx, c.end = context.WithCancel(t.Context())
+	peer := realtest.Peer(t)
+	c.sockets[peer] = true
+	for range calls {
+		c.call(peer)
+	}
+	h.metricIs(t, "turnwarden_allocations", strconv.Itoa(calls), 20*time.Second)
 	return c
 }
 
@@ -86,6 +93,12 @@ func (c *everybody) every(pause time.Duration, f func()) {
 
 // fresh opens a connection per request.
 var fresh = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// freshFrom does so from one of this host's addresses.
+func freshFrom(ip string) *http.Client {
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}}
+}
 
 func (c *everybody) get(client *http.Client, url string, count *atomic.Int64, check func(body string) error) {
 	began := time.Now()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,8 +22,8 @@ import (
 
 // TestFlood is what strangers and one caller gone wild can do to a node: thousands of
 // connections that are held open, some silent, some half a request, some after a refusal,
-// requests whose body never comes on both listeners, and a token at ten times its rate. TURNWARDEN_FLOOD=30s is the whole of it, with 10,000
-// connections; make proofs sets that.
+// requests whose body never comes on both listeners, and a token at ten times its rate.
+// TURNWARDEN_FLOOD=30s is the whole of it, with 10,000 connections; make proofs sets that.
 func TestFlood(t *testing.T) {
 	lasts, held := 5*time.Second, 5000
 	if s := os.Getenv("TURNWARDEN_FLOOD"); s != "" {
@@ -34,31 +33,13 @@ func TestFlood(t *testing.T) {
 		}
 		held = 10000
 	}
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	if held > int(files.Cur)-1000 {
-		realtest.Missing(t, fmt.Sprintf("%d connections need more than the %d files of ulimit -n", held, files.Cur))
-	}
-	const rate = 100
-	honest, honestLine, err := transport.NewToken("honest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wild, wildLine, err := transport.NewToken("wild")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(tokens, fmt.Appendf(nil, "%s\n%s rate=%d\n", honestLine, wildLine, rate), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	requireFiles(t, held)
+	tokens, honest, wild := honestAndWild(t)
 	h := newHost(t, options{set: map[string]string{"api.tokens_file": tokens}})
 	h.serve(t)
 
 	quiet := h.observe(t, lasts, honest)
-	a := startAttack(t, attack{Addr: h.rest(), Token: wild, Held: held, PerSecond: 10 * rate, Bodies: []string{h.rest(), net.JoinHostPort(h.ip, fmt.Sprint(h.web))}})
+	a := startAttack(t, attack{Addr: h.rest(), Token: wild, Held: held, PerSecond: 10 * rate, Strangers: []stranger{bodiless(h.rest()), bodiless(h.instance())}})
 	flooded := h.observe(t, lasts, honest)
 	done := a.end(t)
 
@@ -94,6 +75,39 @@ func TestFlood(t *testing.T) {
 	}
 	if n, most := done.Codes[200], int(rate*done.Took.Seconds())+rate+1; n > most || done.others() > 0 {
 		t.Errorf("the wild caller was answered %d times in %v, %d at most are its due; %d answers were neither 200 nor 429", n, done.Took, most, done.others())
+	}
+}
+
+// rate is how many requests a second the wild caller's token allows.
+const rate = 100
+
+// honestAndWild writes a file of two tokens.
+func honestAndWild(t *testing.T) (file, honest, wild string) {
+	t.Helper()
+	honest, honestLine, err := transport.NewToken("honest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wild, wildLine, err := transport.NewToken("wild")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%s\n%s rate=%d\n", honestLine, wildLine, rate), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, honest, wild
+}
+
+// requireFiles says whether an attacker can hold so many connections here.
+func requireFiles(t *testing.T, held int) {
+	t.Helper()
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	if held > int(files.Cur)-1000 {
+		realtest.Missing(t, fmt.Sprintf("%d connections need more than the %d files of ulimit -n", held, files.Cur))
 	}
 }
 
@@ -148,7 +162,10 @@ func (h *host) observe(t *testing.T, lasts time.Duration, token string) (o obser
 		_ = timed(&o.rotations, func() error { return client.Rotate(t.Context(), func(admin.Step) {}) }) // not while the child is dead
 	})
 	steadily(20*time.Millisecond, func() {
-		if err := timed(&o.honest, func() error { return answered("http://"+h.rest()+"/turncredential", token) }); err != nil {
+		if err := timed(&o.honest, func() error {
+			_, err := answered("http://"+h.rest()+"/turncredential", token)
+			return err
+		}); err != nil {
 			o.failed++
 			t.Logf("honest: %v", err)
 		}
@@ -171,39 +188,45 @@ func (h *host) observe(t *testing.T, lasts time.Duration, token string) (o obser
 		o.back = time.Since(begin)
 	})
 	all.Wait()
-	p, err := procfs.NewProc(h.cmd.Process.Pid)
-	if err != nil {
+	var err error
+	if o.rss, o.files, err = h.holds(); err != nil {
 		t.Fatal(err)
 	}
-	stat, err := p.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if o.files, err = p.FileDescriptorsLen(); err != nil {
-		t.Fatal(err)
-	}
-	o.rss = uint64(stat.ResidentMemory())
 	return o
 }
 
+// holds is the memory and the files that turnwarden has now.
+func (h *host) holds() (rss uint64, files int, err error) {
+	p, err := procfs.NewProc(h.cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	files, err = p.FileDescriptorsLen()
+	return uint64(stat.ResidentMemory()), files, err
+}
+
 // answered asks on a connection of its own and wants a credential.
-func answered(url, token string) error {
+func answered(url, token string) (body string, err error) {
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	r, err := http.NewRequest("GET", url, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	response, err := client.Do(r)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("got %s", response.Status)
+		return "", fmt.Errorf("got %s", response.Status)
 	}
-	_, err = io.Copy(io.Discard, response.Body)
-	return err
+	b, err := io.ReadAll(response.Body)
+	return string(b), err
 }
 
 type durations []time.Duration

@@ -1,6 +1,6 @@
 //go:build race
 
-package main
+package e2e
 
 // detector says that the race detector is on: several times the memory and the time.
 const detector = true

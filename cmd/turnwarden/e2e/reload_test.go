@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,6 +196,32 @@ func TestReloadGuard(t *testing.T) {
 	h.reloads(t, "a guard that goes with the address", 2, "nothing is applied", "api.listen wait for that")
 	h.edit(t, h.yml, "allow_cidrs: []", "allow_cidrs: [127.0.0.1]")
 	h.reloads(t, "another guard", 1, "applied    api.allow_cidrs", "api.listen: read at the start")
+
+	// Who may call and by which name change with one reload.
+	h.replies(t, map[[2]string]int{{"127.0.0.1", h.ip}: 200, {h.ip, h.ip}: 403, {"127.0.0.1", "turn.internal"}: 421})
+	h.edit(t, h.yml, "allow_cidrs: [127.0.0.1]", "allow_cidrs: ["+h.ip+"]\n  hosts: [turn.internal]")
+	h.reloads(t, "both", 1, "applied    api.allow_cidrs, api.hosts")
+	h.replies(t, map[[2]string]int{{"127.0.0.1", h.ip}: 403, {h.ip, "turn.internal"}: 200, {h.ip, "evil.example"}: 421})
+}
+
+// replies asks for a credential from an address and with a Host, and looks at the codes.
+func (h *host) replies(t *testing.T, want map[[2]string]int) {
+	t.Helper()
+	for c, code := range want {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.rest()+"/turncredential", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = c[1]
+		resp, err := freshFrom(c[0]).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != code {
+			t.Errorf("from %s for %s: %s, want %d", c[0], c[1], resp.Status, code)
+		}
+	}
 }
 
 // TestReloadDrain: what only a new turnserver reads waits for the calls to end, and is

@@ -150,8 +150,8 @@ func (w *scene) stranger() map[string]string {
 	return set
 }
 
-// instance is the name that Prometheus has for a gateway.
-func (g *gatewayProcess) instance() string { return net.JoinHostPort(g.ip, fmt.Sprint(g.web)) }
+// instance is the name that Prometheus has for a host: where its web listener is.
+func (h *host) instance() string { return net.JoinHostPort(h.ip, fmt.Sprint(h.web)) }
 
 func (w *scene) read(name string) string {
 	w.t.Helper()
