@@ -124,7 +124,7 @@ func shownNowhere() map[string]string {
 		"turnwarden_allocation_duration_seconds_count":  "its buckets are shown",
 		"turnwarden_allocation_duration_seconds_sum":    "its buckets are shown",
 		"turnwarden_allocation_relayed_bytes_sum":       "its buckets are shown",
-		"turnwarden_turnserver_up":                           "turnwarden_turnserver_state says it",
+		"turnwarden_turnserver_up":                      "turnwarden_turnserver_state says it",
 		"turnwarden_credential_valid":                   "turnwarden_ready says it along with the rest",
 		"turnwarden_gateway_fetch_duration_seconds_sum": "its buckets are shown",
 		"turnwarden_http_request_duration_seconds_sum":  "its buckets are shown",

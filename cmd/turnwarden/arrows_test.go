@@ -95,13 +95,13 @@ func TestArrows(t *testing.T) {
 		}
 		delete(table, pkg)
 		var allowed []string
-		for _, word := range strings.Fields(may) {
+		for word := range strings.FieldsSeq(may) {
 			if top, _, _ := strings.Cut(word, "/"); !slices.Contains([]string{"cmd", "service", "transport", "metrics", "dashboards"}, top) {
 				word = "service/" + word
 			}
 			allowed = append(allowed, module+"/"+word)
 		}
-		for _, path := range strings.Fields(fields[2]) {
+		for path := range strings.FieldsSeq(fields[2]) {
 			if strings.HasPrefix(path, module+"/") && !slices.Contains(allowed, path) {
 				t.Errorf("%s imports %s: declare a small interface there, and let the daemon pass the part in", pkg, strings.TrimPrefix(path, module+"/"))
 			}

@@ -217,7 +217,7 @@ func drainTest(t *testing.T, version coturn.Version, sigterm time.Duration, test
 		for _, run := range []func(context.Context) error{child.Run, credentials.Run, meter.Run} {
 			go func() { _ = run(t.Context()) }()
 		}
-		go func() { d.ended <- d.Drainer.Run(ctx) }()
+		go func() { d.ended <- d.Run(ctx) }()
 		synctest.Wait()
 		test(t, d)
 		d.signal()
