@@ -68,7 +68,8 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 
 // waiting are the checks under way, the oldest first. One whose name has come is over at once:
 // those that are there when there are too many say nothing, and the oldest has to go, of the
-// same address where that has more than its part.
+// same address where that has more than its part. This host has no part, as it has none of
+// connections: a burst of 32 would end a check of a load balancer here before its name is read.
 type waiting struct {
 	mu  sync.Mutex
 	all []net.Conn
@@ -79,8 +80,9 @@ func (q *waiting) enter(conn net.Conn) (done func()) {
 	defer q.mu.Unlock()
 	client := func(c net.Conn) netip.Addr { return gate.Client(address(c.RemoteAddr().String())) }
 	mine, oldest := 0, -1
+	who := client(conn)
 	for i, c := range q.all {
-		if client(c) == client(conn) {
+		if !who.IsLoopback() && client(c) == who {
 			if mine++; oldest < 0 {
 				oldest = i
 			}

@@ -25,7 +25,7 @@ import (
 // sets that.
 func TestAttack(t *testing.T) {
 	t.Parallel()
-	lasts, held, crowd := 3*time.Second, 200, 1000
+	lasts, held, crowd := 2*time.Second, 200, 1000
 	if s := os.Getenv("TURNWARDEN_ATTACK"); s != "" {
 		var err error
 		if lasts, err = time.ParseDuration(s); err != nil {
@@ -66,6 +66,7 @@ func TestAttack(t *testing.T) {
 	})
 	pace := realtest.NewPace()
 	<-time.After(lasts)
+	h.replies(t, map[[2]string]int{{h.ip, "evil.example"}: http.StatusMisdirectedRequest, {h.ip, h.ip}: http.StatusOK})
 	c.leave()
 	bound := pace.Stretch(2 * time.Second)
 	var done []attacked
@@ -277,8 +278,9 @@ func (s *siege) checked() error {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	fmt.Fprintln(conn, "turn-1")
-	if b, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(b), "up ") {
-		return fmt.Errorf("%q %w", b, err)
+	// Where the machine is so busy that our name comes too late, a reset follows the answer.
+	if b, err := io.ReadAll(conn); !strings.HasPrefix(string(b), "up ") {
+		return fmt.Errorf("%q %v", b, err)
 	}
 	return nil
 }
