@@ -187,14 +187,8 @@ upgrades: deps ## upgrade a busy node in place UPGRADES=100 times, to and fro be
 		go test -count=1 -run '^TestUpgrades$$' -v -timeout 2h ./cmd/turnwarden/e2e
 	rm bin/turnwarden-old bin/turnwarden-new
 
-# Go fuzzes one function of one package at a time. What it finds it keeps in the package's
-# testdata/fuzz, where every later go test tries it again.
 fuzz: ## fuzz every FuzzXxx for FUZZTIME=30s, and go on after one that fails
-	@failed=; while read -r dir name; do \
-		echo "$$dir $$name"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || failed+=" $$dir:$$name"; \
-	done < <(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort); \
-	[[ -z $$failed ]] || { echo "failed:$$failed"; exit 1; }
+	deploy/fuzz.sh $(FUZZTIME)
 
 generate: ## rewrite the generated files (docs, dashboards)
 	go generate ./...
