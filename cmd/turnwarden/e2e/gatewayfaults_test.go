@@ -342,16 +342,33 @@ func TestGatewayRogueRecord(t *testing.T) {
 	t.Cleanup(impostor.Close)
 	c := z.Client(t)
 	listed(t, c, 10*time.Second)
-	for name, r := range map[string]directory.Record{
+	rogues := map[string]directory.Record{
 		"outside":  {RESTAddr: outside.Addr().String(), RESTScheme: "https"},
 		"plain":    {RESTAddr: plain.Listener.Addr().String(), RESTScheme: "http"},
 		"impostor": {RESTAddr: impostor.Listener.Addr().String(), RESTScheme: "https"},
-	} {
-		r.V, r.State, r.FreeTraffic, r.CapacityMbps, r.Seq, r.URIs = 1, "up", 1e5, 1e5, 1, []string{"turn:203.0.113.9:3478"}
+	}
+	for name, r := range rogues {
+		r.V, r.State, r.FreeTraffic, r.CapacityMbps, r.URIs = 1, "up", 1e5, 1e5, []string{"turn:203.0.113.9:3478"}
 		if _, err := c.Create("/turn/servers/"+name, r.Encode(), zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
 			t.Fatal(err)
 		}
+		rogues[name] = r
 	}
+	ctx, stop := context.WithCancel(t.Context())
+	var written sync.WaitGroup
+	written.Go(func() { // a record that is not written any more is not picked
+		everySecond(ctx, 1, func() {
+			for name, r := range rogues {
+				r.Seq++
+				rogues[name] = r
+				_, _ = c.Set("/turn/servers/"+name, r.Encode(), -1)
+			}
+		})
+	})
+	t.Cleanup(func() {
+		stop()
+		written.Wait()
+	})
 	g := startGateway(t, []string{z.Addr()}, map[string]string{
 		"gateway.node.allow_cidrs": "[127.0.0.1, '::1']", "gateway.node.token_file": token, "gateway.node.hosts": "[localhost, 127.0.0.1]", "gateway.node.ca_file": cert,
 	})
