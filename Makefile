@@ -100,7 +100,7 @@ demo: build ## run a whole node on loopback and show it; DEMO_SECONDS=20 ends by
 
 # Most of the time tests wait, for a session to expire or a credential to be rotated: more of
 # them than there are processors may do so at once.
-TEST = TURNWARDEN_REQUIRE_REAL=1 go test -parallel 6
+TEST = TURNWARDEN_REQUIRE_REAL=1 go test -parallel 4
 
 test: deps $(NFPM) ## run the tests on the real parts (minutes)
 	$(TEST) -timeout 30m ./...
