@@ -109,7 +109,8 @@ test-race: deps $(NFPM) ## run the tests with the race detector; PACKAGES choose
 	CGO_ENABLED=1 $(TEST) -race -timeout 90m $(PACKAGES)
 
 test-times: deps ## write docs/tests.md: each test by itself, its time and processor time (an hour, root)
-	TURNWARDEN_REQUIRE_REAL=1 deploy/test-times.sh > docs/tests.md
+	TURNWARDEN_REQUIRE_REAL=1 deploy/test-times.sh > docs/tests.md.new
+	mv docs/tests.md.new docs/tests.md
 
 alerts: deps ## raise every alert that the rules know, with a fleet of 20 nodes
 	TURNWARDEN_REQUIRE_REAL=1 TURNWARDEN_ALERTS=1 go test -count=1 -run '^TestEveryAlert$$' -v -timeout 1h ./cmd/turnwarden/e2e
